@@ -1,0 +1,79 @@
+# `make demo` and `make test` work on a bare Debian 12 with git, make and python3; everything else is made on the way.
+# ARGS goes to the command behind a target: make test ARGS="-k relay", make up ARGS="--replicas order_service=2".
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+BIN := .venv/bin
+READY := .venv/.complete
+ORDERSAGA := $(BIN)/ordersaga
+PACKAGES := order_service inventory_service payment_service gateway shared ops
+COMPILE := $(BIN)/pip-compile --quiet --allow-unsafe --generate-hashes --no-emit-find-links --no-emit-index-url --strip-extras
+ARGS ?=
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(READY): requirements-dev.lock setup.cfg
+	@PYTHON="$(PYTHON)" sh ops/bootstrap.sh
+
+.PHONY: venv
+venv: $(READY) ## Make .venv with the locked packages (the other targets do this when needed)
+
+.PHONY: up down status logs demo
+up: $(READY) ## Start RabbitMQ, PostgreSQL, services, relays and gateway; install what is missing
+	@$(ORDERSAGA) up $(ARGS)
+
+down: $(READY) ## Stop all of that
+	@$(ORDERSAGA) down $(ARGS)
+
+status: $(READY) ## Show what runs
+	@$(ORDERSAGA) status $(ARGS)
+
+logs: $(READY) ## Show the last lines of every log
+	@$(ORDERSAGA) logs $(ARGS)
+
+demo: $(READY) ## Start everything, play the scenarios, print their timelines
+	@$(ORDERSAGA) demo $(ARGS)
+
+.PHONY: test unit integration
+test: $(READY) ## Run all tests (on a stack of their own in .stack-test)
+	$(BIN)/pytest tests $(ARGS)
+
+unit: $(READY) ## Run the tests that open no socket
+	$(BIN)/pytest tests/unit $(ARGS)
+
+integration: $(READY) ## Run the tests on real RabbitMQ and PostgreSQL
+	$(BIN)/pytest tests/integration $(ARGS)
+
+.PHONY: check format
+check: $(READY) ## Lint, formatting, types, walls between packages, declared choreography
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict $(PACKAGES)
+	$(BIN)/lint-imports
+	$(BIN)/python -m shared.choreography check
+
+format: $(READY) ## Format the code and sort its imports
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: bench-quick
+bench-quick: $(READY) ## Measure throughput and latency on small counts; the last line is JSON
+	$(BIN)/python -m benchmarks.quick $(ARGS)
+
+.PHONY: lock
+lock: $(READY) ## Resolve the dependencies of setup.cfg anew into the two lock files (ARGS="--upgrade" for newer ones)
+	$(COMPILE) --output-file=requirements.lock $(ARGS) setup.cfg
+	$(COMPILE) --constraint=requirements.lock --extra=dev --output-file=requirements-dev.lock $(ARGS) setup.cfg
+
+.PHONY: clean distclean
+clean: ## Remove caches, build leftovers and the tests' stack; keeps .venv and the data in .stack
+	@if [ -x $(ORDERSAGA) ] && [ -d .stack-test ]; then $(ORDERSAGA) --stack .stack-test down --delete-data; fi
+	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
+
+distclean: clean ## clean, and remove the stack with its data and .venv
+	@if [ -x $(ORDERSAGA) ] && [ -d .stack ]; then $(ORDERSAGA) down --delete-data; fi
+	rm -rf .venv ordersaga.egg-info

@@ -1,0 +1,45 @@
+"""``python -m gateway``: the composition root of the HTTP gateway.
+
+Owns: reading the environment and putting the parts together. Must not know: what the parts do.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+from flask import Flask
+
+from gateway.app import create_app
+from gateway.rpc import RpcClient
+from gateway.server import GatewayServer, bind
+from gateway.settings import GatewaySettings
+from shared.config import Source
+from shared.errors import Misconfigured
+from shared.logs import configure_logs
+
+
+def main() -> int:
+    try:
+        settings = GatewaySettings.read(Source(values=os.environ))
+        client = RpcClient(settings.process.amqp_uri, timeout_s=settings.rpc_timeout_s)
+    except Misconfigured as error:
+        sys.stderr.write(f"gateway: {error}\n")
+        return 2
+    configure_logs(process="gateway", level=settings.process.log_level, style=settings.process.log_format)
+    # pika says the same lost connection five times; the link says it once, with the reason.
+    logging.getLogger("pika").setLevel(logging.CRITICAL)
+
+    def load_app() -> Flask:
+        # In the worker, after the fork: each has its own copy of the client and starts its own thread.
+        client.start()
+        return create_app(settings.http, client)
+
+    listener = bind(settings.host, settings.port)
+    GatewayServer(settings, listener, load_app, client.close).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,29 @@
+"""The application factory: puts blueprints, errors and limits together.
+
+Owns: the order in which things are installed. Must not know: the environment, gunicorn, or how calls travel.
+"""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from gateway import health, orders, products
+from gateway.openapi import create_api
+from gateway.request_id import install_request_ids
+from gateway.services import Services, register_services
+from gateway.settings import HttpSettings
+
+
+def create_app(settings: HttpSettings, services: Services) -> Flask:
+    """A Flask application that asks ``services`` for everything; starts nothing and connects to nothing."""
+    app = Flask("gateway", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    app.config[health.TIMEOUT_SETTING] = settings.health_timeout_s
+    register_services(app, services)
+    install_request_ids(app)
+    api = create_api(app)
+    for blueprint in (orders.blueprint, products.blueprint, health.blueprint):
+        api.register_blueprint(blueprint)
+    # Probes and load balancers look at the root: they should not change with the API's version.
+    api.register_blueprint(health.blueprint, name="probes", url_prefix="/health")
+    return app

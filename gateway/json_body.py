@@ -1,0 +1,75 @@
+"""Reads a request's JSON strictly: what two parsers could understand differently is refused.
+
+Owns: which bodies count as JSON. Must not know: schemas or endpoints.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+from flask import Request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from gateway.request_errors import MalformedJson, UnsupportedMediaType
+
+MAX_DEPTH = 32
+
+
+def read_json(request: Request) -> Any:
+    """The body as Python values.
+
+    Raises UnsupportedMediaType unless it is declared as uncompressed JSON, RequestEntityTooLarge, or MalformedJson
+    if it is empty, not UTF-8, has duplicate names, NaN or Infinity, absurdly long numbers, or is nested too deeply.
+    """
+    if request.mimetype != "application/json":
+        raise UnsupportedMediaType("Send the body as Content-Type: application/json")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise UnsupportedMediaType("Send the body without Content-Encoding")
+    return parse_json(_read_bytes(request))
+
+
+def _read_bytes(request: Request) -> bytes:
+    body = request.get_data(cache=True)
+    # A body sent in chunks is cut off at the limit without an error, unlike one that declares its length.
+    if request.content_length is None and len(body) == request.max_content_length:
+        raise RequestEntityTooLarge
+    return body
+
+
+def parse_json(body: bytes) -> Any:
+    try:
+        value = json.loads(body.decode("utf-8"), object_pairs_hook=_unique_names, parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise MalformedJson("The body is not UTF-8") from error
+    except json.JSONDecodeError as error:
+        raise MalformedJson(f"{error.msg} at line {error.lineno}, column {error.colno}") from error
+    except RecursionError as error:
+        raise MalformedJson("The body is nested too deeply") from error
+    except ValueError as error:
+        # int() refuses numbers of thousands of digits
+        raise MalformedJson("A number in the body is too long") from error
+    _require_depth(value, MAX_DEPTH)
+    return value
+
+
+def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise MalformedJson("An object in the body has the same name twice")
+    return members
+
+
+def _refuse_constant(_name: str) -> NoReturn:
+    raise MalformedJson("NaN and Infinity are not JSON")
+
+
+def _require_depth(value: Any, allowed: int) -> None:
+    if allowed < 0:
+        raise MalformedJson("The body is nested too deeply")
+    if isinstance(value, dict):
+        for member in value.values():
+            _require_depth(member, allowed - 1)
+    elif isinstance(value, list):
+        for member in value:
+            _require_depth(member, allowed - 1)

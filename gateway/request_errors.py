@@ -1,0 +1,36 @@
+"""What the gateway itself refuses before any service is asked.
+
+Owns: error classes of requests whose form is wrong. Must not know: HTTP statuses (see problems) or endpoints.
+"""
+
+from __future__ import annotations
+
+from shared.errors import PermanentError, TransientError
+
+
+class MalformedJson(PermanentError):
+    """The body is not strict UTF-8 JSON, or has duplicate names or too deep a nesting."""
+
+    code = "malformed_json"
+
+
+class UnsupportedMediaType(PermanentError):
+    """The body's Content-Type is not JSON, or it is compressed."""
+
+    code = "unsupported_media_type"
+
+
+class IdempotencyKeyRequired(PermanentError):
+    """A request that creates something must say which one it is, so that it can be repeated."""
+
+    code = "idempotency_key_required"
+
+
+class InvalidIdempotencyKey(PermanentError):
+    code = "invalid_idempotency_key"
+
+
+class NotReady(TransientError):
+    """A service this gateway depends on is down; details: {"services": {name: health}}."""
+
+    code = "not_ready"

@@ -1,0 +1,103 @@
+"""gunicorn as this gateway runs it: a socket on a free port, workers with one RPC client each, JSON logs.
+
+Owns: processes, threads and the listening socket. Must not know: the environment or any endpoint.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from flask import Flask
+from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
+from gunicorn.glogging import Logger  # type: ignore[import-untyped]
+
+from gateway.settings import GatewaySettings
+
+GRACE_S = 5
+PORTS_TRIED = 20
+
+
+def bind(host: str, wanted_port: int) -> socket.socket:
+    """A bound socket on the wanted port, or on the next free one, or on any."""
+    candidates = [*range(wanted_port, min(wanted_port + PORTS_TRIED, 65_536)), 0]
+    for port in candidates:
+        try:
+            return _bind_exactly(host, port)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+    raise OSError(errno.EADDRINUSE, f"no free port on {host}")
+
+
+def _bind_exactly(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+class PlainLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's messages go where all others go, instead of to handlers of its own."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
+
+
+class GatewayServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
+    """Runs ``load_app`` in each worker after its fork, so that threads and sockets belong to the worker."""
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        listener: socket.socket,
+        load_app: Callable[[], Flask],
+        on_worker_exit: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._listener = listener
+        self._load_app = load_app
+        self._on_worker_exit = on_worker_exit
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in self._gunicorn_settings().items():
+            self.cfg.set(name, value)
+
+    def _gunicorn_settings(self) -> dict[str, Any]:
+        return {
+            # By descriptor: between a check for a free port and its use, somebody else could take it.
+            "bind": f"fd://{self._listener.detach()}",
+            "worker_class": "gthread",
+            "workers": self._settings.workers,
+            "threads": self._settings.threads,
+            "graceful_timeout": GRACE_S,
+            "timeout": 30,
+            "keepalive": 15,
+            "accesslog": None,
+            "logger_class": PlainLogger,
+            "control_socket_disable": True,
+            "proc_name": "ordersaga-gateway",
+            "when_ready": _announce,
+            "worker_exit": lambda _server, _worker: self._on_worker_exit(),
+        }
+
+    def load(self) -> Flask:
+        return self._load_app()
+
+
+def _announce(server: Any) -> None:
+    host, port = server.LISTENERS[0].sock.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    sys.stdout.write(f"gateway listening on http://{shown}:{port}\n")
+    sys.stdout.flush()

@@ -1,0 +1,92 @@
+"""The inventory service as Nameko runs it: entrypoints only.
+
+Owns: which event and which request goes to which handler. Must not know: what happens there.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from nameko_cron import ConcurrencyPolicy, cron
+from nameko_sqlalchemy import Database
+
+from inventory_service import handlers, requests, schemas
+from inventory_service.models import Base
+from shared import idempotency
+from shared.database import ENGINE_OPTIONS, transaction
+from shared.health import health_of
+from shared.inbox import apply_once
+from shared.messaging.batch_consumer import consume
+from shared.messaging.rpc import rpc
+from shared.settings_provider import SettingsProvider
+
+EVERY_SECOND = "* * * * * *"
+EVERY_MINUTE = "* * * * *"
+
+
+class InventoryService:
+    """Requests, events and timers of the inventory service."""
+
+    name = "inventory_service"
+    database = Database(Base, engine_options=ENGINE_OPTIONS)
+    settings = SettingsProvider()
+
+    # Requests
+
+    @rpc
+    def create_product(self, product: Any, idempotency_key: Any = None, correlation_id: Any = None) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return requests.create_product(tx, product, idempotency_key, correlation_id)
+
+    @rpc
+    def adjust_stock(self, adjustment: Any, idempotency_key: Any = None, correlation_id: Any = None) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return requests.adjust_stock(tx, adjustment, idempotency_key, correlation_id)
+
+    @rpc
+    def get_product(self, item: Any) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return requests.get_product(tx, item)
+
+    @rpc
+    def list_products(self, limit: Any = 50, cursor: Any = None) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return requests.list_products(tx, limit, cursor)
+
+    @rpc
+    def health(self) -> dict[str, str]:
+        return health_of(self.name, self.database)
+
+    # Events
+
+    @consume("ORDER_CREATED", schemas.OrderCreated)
+    def on_order_created(self, events: Any) -> None:
+        self._apply(events)
+
+    @consume("ORDER_CANCELLED", schemas.OrderCancelled)
+    def on_order_cancelled(self, events: Any) -> None:
+        self._apply(events)
+
+    @consume("PAYMENT_SUCCESS", schemas.PaymentSuccess)
+    def on_payment_success(self, events: Any) -> None:
+        self._apply(events)
+
+    @consume("PAYMENT_FAILED", schemas.PaymentFailed)
+    def on_payment_failed(self, events: Any) -> None:
+        self._apply(events)
+
+    def _apply(self, events: Any) -> None:
+        apply_once(self.database, events, partial(handlers.apply_events, settings=self.settings))
+
+    # Timers: they fire on every replica, and each takes what the others have not locked
+
+    @cron(EVERY_SECOND, concurrency=ConcurrencyPolicy.SKIP)
+    def release_expired_reservations(self) -> None:
+        with transaction(self.database) as tx:
+            handlers.release_expired(tx, self.settings)
+
+    @cron(EVERY_MINUTE, concurrency=ConcurrencyPolicy.SKIP)
+    def forget_old_idempotency_keys(self) -> None:
+        with transaction(self.database) as tx:
+            tx.execute(idempotency.PURGE, now=tx.now)

@@ -1,0 +1,97 @@
+"""Owns: which application processes a stack runs and the environment of each. Must not know: what they do inside.
+
+A process gets its own database URL and no other.
+"""
+
+import re
+import sys
+from collections.abc import Mapping
+
+from ops.errors import StackError
+from ops.folder import StackFolder
+from ops.processes import ProcessSpec, base_environment
+from ops.state import DATABASE_VARIABLES, StackState
+
+SERVICE_STAGE, GATEWAY_STAGE = 2, 3
+GATEWAY = "gateway"
+SERVICES = ("order_service", "inventory_service", "payment_service")
+RELAYS = {
+    "order_relay": "order_service",
+    "inventory_relay": "inventory_service",
+    "payment_relay": "payment_service",
+}
+REPLICABLE = (*SERVICES, *RELAYS)
+
+# People who try manual payments by hand should not have to wait half an hour for the expiry.
+_LOCAL_SETTINGS = {"MANUAL_PAYMENT_TTL_S": "20", "LOG_LEVEL": "INFO", "LOG_FORMAT": "json"}
+_OWN_VARIABLES = frozenset({"AMQP_URI", "GATEWAY_HOST", "GATEWAY_PORT", *DATABASE_VARIABLES.values()})
+
+
+def service_environment(folder: StackFolder, state: StackState, service: str) -> dict[str, str]:
+    """Everything one service, its relay and its migration read."""
+    databases = (service, "psp") if service == "payment_service" else (service,)
+    urls = {DATABASE_VARIABLES[name]: state.database_url(name) for name in databases}
+    return {**_common_environment(folder, state), **urls}
+
+
+def gateway_environment(folder: StackFolder, state: StackState) -> dict[str, str]:
+    address = {"GATEWAY_HOST": "127.0.0.1", "GATEWAY_PORT": str(state.ports[GATEWAY])}
+    return {**_common_environment(folder, state), **address}
+
+
+def _common_environment(folder: StackFolder, state: StackState) -> dict[str, str]:
+    return {
+        **base_environment(folder.root),
+        **_LOCAL_SETTINGS,
+        **state.settings,
+        "AMQP_URI": state.amqp_uri(),
+    }
+
+
+def application_processes(folder: StackFolder, state: StackState) -> list[ProcessSpec]:
+    """Services and relays with their replicas, and the gateway."""
+    specs = [
+        ProcessSpec(
+            name=replica,
+            command=(sys.executable, "-m", service, "relay" if name in RELAYS else "serve"),
+            environment=service_environment(folder, state, service),
+            stage=SERVICE_STAGE,
+        )
+        for name in REPLICABLE
+        for service in [RELAYS.get(name, name)]
+        for replica in replica_names(name, state.replicas.get(name, 1))
+    ]
+    gateway = ProcessSpec(
+        name=GATEWAY,
+        command=(sys.executable, "-m", "gateway"),
+        environment=gateway_environment(folder, state),
+        stage=GATEWAY_STAGE,
+    )
+    return [*specs, gateway]
+
+
+def replica_names(name: str, count: int) -> list[str]:
+    """order_service, order_service-2, order_service-3 …"""
+    return [name if number == 1 else f"{name}-{number}" for number in range(1, count + 1)]
+
+
+def checked_replicas(replicas: Mapping[str, int]) -> dict[str, int]:
+    for name, count in replicas.items():
+        if name not in REPLICABLE:
+            raise StackError(f"{name} cannot have replicas", hint=f"one of: {', '.join(REPLICABLE)}")
+        if not 0 <= count <= 20:
+            raise StackError(f"{count} replicas of {name}: should be 0 to 20")
+    return dict(replicas)
+
+
+def merged_settings(known: Mapping[str, str], changes: Mapping[str, str]) -> dict[str, str]:
+    """The remembered settings with the changes; an empty value forgets a setting."""
+    for name in changes:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise StackError(f"{name!r} is not a name of a setting")
+        if name in _OWN_VARIABLES:
+            raise StackError(
+                f"{name} is set by the stack itself",
+                hint="to use servers that exist, put it into the environment of `ordersaga up`",
+            )
+    return {name: value for name, value in {**known, **changes}.items() if value != ""}

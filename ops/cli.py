@@ -1,0 +1,251 @@
+"""Owns: the `ordersaga` command: options in, exit codes out. Must not know: how a stack works inside.
+
+Exit codes: 0 done, 1 it went wrong (the message says what to do), 2 wrong usage, 3 `status` of a stack that
+is not wholly running, 130 interrupted.
+"""
+
+import importlib
+import json
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+
+from ops import display
+from ops.databases import driver_url
+from ops.errors import StackError
+from ops.following import follow, show
+from ops.stack import Stack
+from ops.state import DATABASE_VARIABLES, DATABASES
+
+_NOT_RUNNING = 3
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _console() -> Console:
+    """Where people read; stdout stays clean for what scripts read."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def _readable_errors(command: Command) -> Command:
+    """Show a StackError as a message with the log's last lines instead of a traceback."""
+
+    @wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except StackError as error:
+            display.show_error(_console(), error)
+            sys.exit(1)
+        except PermissionError as error:
+            display.show_error(_console(), _foreign_stack(error))
+            sys.exit(1)
+        except KeyboardInterrupt:
+            _console().print("interrupted")
+            sys.exit(130)
+
+    return wrapped  # type: ignore[return-value]  # functools.wraps keeps the signature, mypy cannot say so
+
+
+def _foreign_stack(error: PermissionError) -> StackError:
+    return StackError(
+        f"no right to use {error.filename}", hint="run as the user who started this stack, or choose --stack DIR"
+    )
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option(
+    "--stack",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".stack"),
+    envvar="ORDERSAGA_STACK",
+    show_default=True,
+    help="Folder of the stack; each folder is a stack of its own.",
+)
+@click.pass_context
+def main(context: click.Context, folder: Path) -> None:
+    """Run OrderSaga on this machine: a private RabbitMQ, PostgreSQL, the services and the gateway."""
+    console = _console()
+    context.obj = Stack(folder, report=lambda line: console.print(f"[dim]·[/dim] {display.plain(line)}"))
+
+
+def _pairs(_context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    pairs = [value.partition("=") for value in values]
+    wrong = [name for name, equals, _ in pairs if not equals or not name]
+    if wrong:
+        raise click.BadParameter(f"{wrong[0]!r} is not NAME=VALUE", param=parameter)
+    return {name: value for name, _, value in pairs}
+
+
+def _counts(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, int]:
+    try:
+        return {name: int(value) for name, value in _pairs(context, parameter, values).items()}
+    except ValueError as error:
+        raise click.BadParameter("the value is a number of processes", param=parameter) from error
+
+
+@main.command()
+@click.option("--infrastructure-only", is_flag=True, help="Broker, databases, migrations, topology; no services.")
+@click.option("--no-migrations", is_flag=True, help="Leave the tables as they are.")
+@click.option("--replicas", multiple=True, callback=_counts, metavar="NAME=N", help="Repeatable, remembered.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    callback=_pairs,
+    metavar="NAME=VALUE",
+    help="Extra setting for the processes; repeatable, remembered; NAME= forgets it.",
+)
+@click.pass_obj
+@_readable_errors
+def up(
+    stack: Stack,
+    infrastructure_only: bool,
+    no_migrations: bool,
+    replicas: dict[str, int],
+    settings: dict[str, str],
+) -> None:
+    """Start what is not running, repair what is half-started, return once everything answers."""
+    started = stack.up(
+        infrastructure_only=infrastructure_only,
+        replicas=replicas,
+        settings=settings,
+        external=os.environ,
+        migrate=not no_migrations,
+    )
+    if not started:
+        _console().print("already up, and it answers")
+    display.show_where_to_look(_console(), stack)
+
+
+@main.command()
+@click.option("--delete-data", is_flag=True, help="Also delete databases, queues, logs and passwords.")
+@click.pass_obj
+@_readable_errors
+def down(stack: Stack, delete_data: bool) -> None:
+    """Stop everything: gateway, services and relays, broker, databases."""
+    ran = stack.down(delete_data=delete_data)
+    _console().print("stopped" if ran else f"nothing runs in {stack.folder}")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.pass_obj
+@_readable_errors
+def status(stack: Stack, as_json: bool) -> None:
+    """Show every process; exit code 3 unless all of them run."""
+    if as_json:
+        click.echo(json.dumps(display.status_document(stack), indent=2))
+    else:
+        display.show_status(Console(highlight=False), stack)
+    processes = stack.processes()
+    if not processes or any(process.pid is None for process in processes):
+        sys.exit(_NOT_RUNNING)
+
+
+@main.command()
+@click.argument("names", nargs=-1)
+@click.option("-n", "--lines", default=30, show_default=True, help="Last lines of each log.")
+@click.option("-f", "--follow", "following", is_flag=True, help="Go on until interrupted.")
+@click.pass_obj
+@_readable_errors
+def logs(stack: Stack, names: tuple[str, ...], lines: int, following: bool) -> None:
+    """Show the logs of all processes, or of those named."""
+    known = stack.log_names()
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise StackError(f"no log of {unknown[0]}", hint=f"there are: {', '.join(known) or 'none yet'}")
+    chosen = {name: stack.log(name) for name in names or known}
+    if following:
+        follow(chosen, lines, click.echo)
+    else:
+        show(chosen, lines, click.echo)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="A JSON object instead of shell lines.")
+@click.pass_obj
+@_readable_errors
+def env(stack: Stack, as_json: bool) -> None:
+    """Print the addresses of the stack: `eval "$(ordersaga env)"`."""
+    environment = stack.environment()
+    if as_json:
+        click.echo(json.dumps(environment, indent=2))
+        return
+    for name, value in environment.items():
+        click.echo(f"export {name}={shlex.quote(value)}")
+
+
+@main.command()
+@click.argument("name")
+@click.pass_obj
+@_readable_errors
+def kill(stack: Stack, name: str) -> None:
+    """SIGKILL one process, e.g. payment_service; the supervisor brings it back."""
+    _console().print(f"killed {name} (pid {stack.kill(name)})")
+
+
+@main.command()
+@click.argument("names", nargs=-1, required=True)
+@click.pass_obj
+@_readable_errors
+def restart(stack: Stack, names: tuple[str, ...]) -> None:
+    """End processes gently, one after the other, and wait for their successors."""
+    for name in names:
+        stack.restart(name)
+        _console().print(f"restarted {name}")
+
+
+@main.command()
+@click.pass_obj
+@_readable_errors
+def topology(stack: Stack) -> None:
+    """Bring rabbitmq/definitions.json onto the broker again."""
+    stack.apply_topology()
+
+
+@main.command()
+@click.pass_obj
+@_readable_errors
+def shell(stack: Stack) -> None:
+    """Open `nameko shell` on the broker of the stack."""
+    nameko = Path(sys.executable).with_name("nameko")
+    uri = stack.environment()["AMQP_URI"]
+    # Nameko and eventlet greet with pages of deprecation warnings.
+    command = [sys.executable, "-W", "ignore", str(nameko), "shell", "--broker", uri]
+    os.execv(sys.executable, command)  # noqa: S606 - no shell is wanted
+
+
+@main.command()
+@click.argument("database", type=click.Choice(DATABASES))
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.pass_obj
+@_readable_errors
+def psql(stack: Stack, database: str, arguments: tuple[str, ...]) -> None:
+    """Open psql on one of the databases (arguments after -- go to psql)."""
+    url = driver_url(stack.environment()[DATABASE_VARIABLES[database]])
+    try:
+        os.execvp("psql", ["psql", url, *arguments])  # noqa: S606, S607 - psql of the user's PATH
+    except FileNotFoundError as error:
+        raise StackError("psql is not installed", hint="Debian: apt-get install postgresql-client") from error
+
+
+@main.command()
+@click.pass_obj
+@_readable_errors
+def demo(stack: Stack) -> None:
+    """Play the scenarios on the stack (it is started if need be) and print their timelines."""
+    # Looked up only now: the other commands must work without what the demo needs.
+    scenes = importlib.import_module("ops.demo")
+    sys.exit(scenes.run(stack.folder, Console(highlight=False)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""Owns: stack.json, what a stack remembers between two starts. Must not know: how anything is started.
+
+It holds generated passwords, hence mode 600.
+"""
+
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from ops.errors import StackError
+from ops.folder import StackFolder, write_atomically
+
+DATABASES = ("order_service", "inventory_service", "payment_service", "psp")
+DATABASE_VARIABLES = {
+    "order_service": "ORDER_DATABASE_URL",
+    "inventory_service": "INVENTORY_DATABASE_URL",
+    "payment_service": "PAYMENT_DATABASE_URL",
+    "psp": "PSP_DATABASE_URL",
+}
+# Who logs in where; every one of them gets a generated password.
+_ACCOUNTS = (*DATABASES, "postgres", "ordersaga", "operator", "administrator", "erlang_cookie")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackState:
+    """Ports, passwords and choices of one stack."""
+
+    passwords: Mapping[str, str]
+    node: str
+    ports: Mapping[str, int] = field(default_factory=dict)
+    postgres_data: str = ""
+    cluster_opened: bool = False
+    infrastructure_only: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict)
+    replicas: Mapping[str, int] = field(default_factory=dict)
+    external: Mapping[str, str] = field(default_factory=dict)
+
+    def changed(self, **changes: Any) -> "StackState":
+        return replace(self, **changes)
+
+    def amqp_uri(self, account: str = "ordersaga") -> str:
+        """The broker as a URI; `/%2F` names the vhost "/" in a way that kombu and pika both read."""
+        if "AMQP_URI" in self.external:
+            return self.external["AMQP_URI"]
+        return f"amqp://{account}:{self.passwords[account]}@127.0.0.1:{self.ports['amqp']}/%2F"
+
+    def database_url(self, database: str, *, role: str | None = None) -> str:
+        external = self.external.get(DATABASE_VARIABLES.get(database, ""))
+        if external is not None:
+            return external
+        role = role or database
+        port = self.ports["postgres"]
+        return f"postgresql+psycopg2://{role}:{self.passwords[role]}@127.0.0.1:{port}/{database}"
+
+    def management_url(self, account: str = "operator") -> str | None:
+        """The management API with its login, or None when an external broker was given without one."""
+        if "AMQP_URI" in self.external:
+            return self.external.get("RABBITMQ_MANAGEMENT_URL")
+        return f"http://{account}:{self.passwords[account]}@127.0.0.1:{self.ports['management']}"
+
+    @property
+    def gateway_url(self) -> str | None:
+        """None while the stack has never run a gateway."""
+        if "gateway" not in self.ports:
+            return None
+        return f"http://127.0.0.1:{self.ports['gateway']}"
+
+    @property
+    def private_databases(self) -> tuple[str, ...]:
+        return tuple(name for name in DATABASES if DATABASE_VARIABLES[name] not in self.external)
+
+    @property
+    def private_broker(self) -> bool:
+        return "AMQP_URI" not in self.external
+
+    def owns(self, url: str) -> bool:
+        """Whether the URL carries one of our passwords: then `eval $(ordersaga env)` put it there."""
+        return any(password in url for password in self.passwords.values())
+
+
+def fresh_state(folder: StackFolder) -> StackState:
+    passwords = {account: secrets.token_hex(16) for account in _ACCOUNTS}
+    return StackState(passwords=passwords, node=f"ordersaga-{folder.identity}@localhost")
+
+
+def load_state(folder: StackFolder) -> StackState | None:
+    """The remembered state, or None if the folder never had a stack; StackError if it cannot be read."""
+    try:
+        stored = json.loads(folder.state_file.read_text(encoding="utf-8"))
+        known = {entry.name for entry in fields(StackState)}
+        return StackState(**{name: value for name, value in stored.items() if name in known})
+    except FileNotFoundError:
+        return None
+    except PermissionError as error:
+        raise StackError(
+            f"{folder.state_file} belongs to another user", hint="run as that user, or choose --stack DIR"
+        ) from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise StackError(
+            f"{folder.state_file} is damaged: {error}",
+            hint="delete that one file: the next `ordersaga up` makes new passwords and keeps the data",
+        ) from error
+
+
+def save_state(folder: StackFolder, state: StackState) -> None:
+    write_atomically(folder.state_file, json.dumps(asdict(state), indent=2) + "\n")

@@ -1,0 +1,134 @@
+"""The order service's tables.
+
+Owns: names, types, constraints and indexes; a test compares them with what the migrations make.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Boolean, DateTime, Identity, Index, Integer, Numeric, Text, text
+from sqlalchemy.dialects.postgresql import JSON, JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from shared.idempotency import IdempotencyKeyTable
+from shared.inbox import InboxTable
+from shared.outbox import OutboxTable
+
+Moment = DateTime(timezone=True)
+Price = Numeric(12, 2)
+
+
+class Base(DeclarativeBase):
+    """Its name is part of nameko-sqlalchemy's configuration key."""
+
+
+class Outbox(OutboxTable, Base):
+    pass
+
+
+class Inbox(InboxTable, Base):
+    pass
+
+
+class IdempotencyKey(IdempotencyKeyTable, Base):
+    pass
+
+
+class Order(Base):
+    """One order. ``stock`` and ``money`` are what events told of them; ``settled_at`` ends a cancelled order."""
+
+    __tablename__ = "orders"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[str] = mapped_column(Text)
+    seller_id: Mapped[str] = mapped_column(Text)
+    status: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str | None] = mapped_column(Text)
+    price: Mapped[Decimal] = mapped_column(Price)
+    currency: Mapped[str] = mapped_column(Text)
+    payment_method: Mapped[str | None] = mapped_column(Text)
+    payment_mode: Mapped[str] = mapped_column(Text)
+    shipping_address: Mapped[Any | None] = mapped_column(JSONB)
+    correlation_id: Mapped[str] = mapped_column(Text)
+    stock: Mapped[str] = mapped_column(Text)
+    stock_generation: Mapped[int] = mapped_column(Integer)
+    money: Mapped[str] = mapped_column(Text)
+    deadline_at: Mapped[datetime | None] = mapped_column(Moment)
+    settled_at: Mapped[datetime | None] = mapped_column(Moment)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    updated_at: Mapped[datetime] = mapped_column(Moment)
+
+    __table_args__ = (
+        # Only orders that wait for something have a deadline: the index stays small.
+        Index("orders_deadline", "deadline_at", postgresql_where=text("deadline_at is not null")),
+        Index("orders_user", "user_id", "id"),
+    )
+
+
+class OrderItem(Base):
+    __tablename__ = "order_items"
+
+    order_id: Mapped[UUID] = mapped_column(primary_key=True)
+    item: Mapped[str] = mapped_column(Text, primary_key=True)
+    seller_id: Mapped[str] = mapped_column(Text)
+    quantity: Mapped[int] = mapped_column(Integer)
+    price: Mapped[Decimal] = mapped_column(Price)
+
+
+class OrderStatusHistory(Base):
+    """Each status an order took, and the event that made it."""
+
+    __tablename__ = "order_status_history"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    order_id: Mapped[UUID]
+    from_status: Mapped[str | None] = mapped_column(Text)
+    status: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str | None] = mapped_column(Text)
+    event_id: Mapped[UUID | None]
+    at: Mapped[datetime] = mapped_column(Moment)
+
+    __table_args__ = (Index("order_status_history_order", "order_id"),)
+
+
+class OrderEvent(Base):
+    """The timeline: every event that bears the order's id, its own as emitted and the others' as consumed.
+
+    No foreign key: events of unknown orders are kept too.
+    """
+
+    __tablename__ = "order_events"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    order_id: Mapped[UUID]
+    event_id: Mapped[UUID]
+    event_type: Mapped[str] = mapped_column(Text)
+    source: Mapped[str] = mapped_column(Text)
+    correlation_id: Mapped[str] = mapped_column(Text)
+    causation_id: Mapped[UUID | None]
+    occurred_at: Mapped[datetime] = mapped_column(Moment)
+    recorded_at: Mapped[datetime] = mapped_column(Moment)
+    decision: Mapped[str] = mapped_column(Text)
+    note: Mapped[str] = mapped_column(Text)
+    payload: Mapped[Any] = mapped_column(JSON)
+
+    __table_args__ = (Index("order_events_order", "order_id"),)
+
+
+class Product(Base):
+    """The local price list, fed by PRODUCT_UPDATED."""
+
+    __tablename__ = "products"
+
+    item: Mapped[str] = mapped_column(Text, primary_key=True)
+    version: Mapped[int] = mapped_column(Integer)
+    name: Mapped[str] = mapped_column(Text)
+    seller_id: Mapped[str] = mapped_column(Text)
+    price: Mapped[Decimal] = mapped_column(Price)
+    currency: Mapped[str] = mapped_column(Text)
+    active: Mapped[bool] = mapped_column(Boolean)
+    requires_approval: Mapped[bool] = mapped_column(Boolean)

@@ -1,0 +1,165 @@
+"""Placing orders: several requests at a time, each with its own answer or refusal.
+
+Owns: idempotency keys, prices and rows of new orders. Beside handlers.py because it is the one command that comes in
+bulk and has errors per request instead of per batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from order_service import queries
+from order_service.domain import OrderStatus
+from order_service.handlers import Changes
+from order_service.pricing import CannotPlace, Priced, Product, check_price, price_order
+from order_service.schemas import OrderSummaryView, PlaceOrder
+from order_service.settings import Settings
+from shared import idempotency
+from shared.database import Transaction
+from shared.envelope import new_id
+from shared.errors import (
+    IdempotencyKeyInProgress,
+    MixedCurrencies,
+    MixedSellers,
+    OrderSagaError,
+    PriceMismatch,
+    UnknownItem,
+)
+
+SCOPE = "place_order"
+_ERRORS: dict[str, type[OrderSagaError]] = {
+    "unknown_item": UnknownItem,
+    "mixed_sellers": MixedSellers,
+    "mixed_currencies": MixedCurrencies,
+    "price_mismatch": PriceMismatch,
+}
+_SUMMARY = OrderSummaryView()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """One order to place. ``hash`` stands for the payload: the same key with another hash is refused."""
+
+    order: PlaceOrder
+    hash: str
+    key: str | None = None
+    correlation_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Placed:
+    summary: dict[str, Any]
+    replayed: bool
+
+
+Outcome: TypeAlias = Placed | OrderSagaError
+
+
+def place_orders(tx: Transaction, requests: Sequence[Request], settings: Settings) -> list[Outcome]:
+    """An outcome for each request, in order. All orders and their ORDER_CREATED are saved together."""
+    claims = _claim_keys(tx, requests)
+    products = queries.products(tx, (item for r in requests for item, _ in r.order.items))
+    new = _New()
+    outcomes: list[Outcome] = []
+    in_this_batch: set[str] = set()
+    for request in requests:
+        claim = claims[request.key] if request.key is not None else idempotency.Claim()
+        if claim.error:
+            outcomes.append(claim.error)
+        elif not claim.is_new:
+            outcomes.append(Placed(summary=claim.answer, replayed=True))
+        elif request.key is not None and request.key in in_this_batch:
+            outcomes.append(IdempotencyKeyInProgress("the same key comes twice at once", {"key": request.key}))
+        else:
+            in_this_batch |= {request.key} if request.key is not None else set()
+            outcomes.append(new.place(tx, request, products, settings))
+    new.save(tx)
+    return outcomes
+
+
+def _claim_keys(tx: Transaction, requests: Sequence[Request]) -> dict[str, idempotency.Claim]:
+    return idempotency.claim(tx, SCOPE, {r.key: r.hash for r in requests if r.key is not None})
+
+
+class _New:
+    """Rows of new orders, gathered and saved in one statement per table."""
+
+    def __init__(self) -> None:
+        self._orders: list[dict[str, Any]] = []
+        self._items: list[dict[str, Any]] = []
+        self._answers: list[tuple[str, str, Any]] = []
+        self._changes = Changes()
+
+    def place(self, tx: Transaction, request: Request, products: dict[str, Product], settings: Settings) -> Outcome:
+        try:
+            priced = price_order(request.order.items, products)
+            check_price(priced, request.order.price, request.order.currency)
+        except CannotPlace as refusal:
+            return _ERRORS[refusal.kind](refusal.message, refusal.details)
+        row = self._add(tx, request, priced, settings)
+        summary = _SUMMARY.dump({**row, "created_at": tx.now, "updated_at": tx.now})
+        if request.key is not None:
+            self._answers.append((request.key, request.hash, summary))
+        return Placed(summary=summary, replayed=False)
+
+    def _add(self, tx: Transaction, request: Request, priced: Priced, settings: Settings) -> dict[str, Any]:
+        order_id = new_id()
+        correlation_id = request.correlation_id or str(order_id)
+        wanted = request.order
+        row = {
+            "id": order_id,
+            "user_id": wanted.user_id,
+            "seller_id": priced.lines[0].seller_id,
+            "status": OrderStatus.PENDING,
+            "price": priced.price,
+            "currency": priced.currency,
+            "payment_method": wanted.payment_method,
+            "payment_mode": wanted.payment_mode,
+            "shipping_address": wanted.shipping_address,
+            "correlation_id": correlation_id,
+            "deadline_at": tx.now + settings.pending_deadline,
+        }
+        self._orders.append(row)
+        self._items += [
+            {
+                "order_id": order_id,
+                "item": line.item,
+                "seller_id": line.seller_id,
+                "quantity": line.quantity,
+                "price": line.price,
+            }
+            for line in priced.lines
+        ]
+        envelope = self._changes.emit(
+            tx,
+            "ORDER_CREATED",
+            order_id,
+            cause=None,
+            correlation_id=correlation_id,
+            user_id=wanted.user_id,
+            items=priced.lines,
+            price=priced.price,
+            currency=priced.currency,
+            status=OrderStatus.PENDING,
+            payment_method=wanted.payment_method,
+            payment_mode=wanted.payment_mode,
+            requires_approval=priced.requires_approval,
+        )
+        self._changes.history.append(
+            {
+                "order_id": order_id,
+                "from_status": None,
+                "status": OrderStatus.PENDING,
+                "reason": None,
+                "event_id": envelope.event_id,
+            }
+        )
+        return row
+
+    def save(self, tx: Transaction) -> None:
+        queries.insert_orders(tx, self._orders)
+        queries.insert_items(tx, self._items)
+        self._changes.save(tx)
+        idempotency.remember(tx, SCOPE, self._answers)

@@ -1,0 +1,133 @@
+"""Answers to requests about orders: validate, look up, dump.
+
+Owns: from RPC arguments to commands and from rows to answers. Must not know: Nameko, HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from marshmallow import ValidationError
+
+from order_service import queries
+from order_service.domain import OrderStatus
+from order_service.placing import Placed, Request
+from order_service.schemas import OrderSummaryView, OrderView, PlaceOrderSchema
+from order_service.timeline import Step, causal_order
+from shared.database import Transaction
+from shared.envelope import MAX_ID_LENGTH
+from shared.errors import InvalidRequest, OrderNotFound, OrderSagaError
+from shared.idempotency import request_hash
+
+MOST_AT_ONCE = 1000
+LARGEST_PAGE = 100
+_PLACE_ORDER, _SUMMARY, _ORDER = PlaceOrderSchema(), OrderSummaryView(), OrderView()
+
+
+def read_request(order: Any, idempotency_key: Any = None, correlation_id: Any = None) -> Request:
+    """Raises InvalidRequest with the errors of every field."""
+    if not isinstance(order, dict):
+        raise InvalidRequest("order must be an object", {"errors": {"order": ["must be an object"]}})
+    for name, value in (("idempotencyKey", idempotency_key), ("correlationId", correlation_id)):
+        if value is not None and not (isinstance(value, str) and 1 <= len(value) <= MAX_ID_LENGTH + 55):
+            raise InvalidRequest(f"{name} is not a short text", {"errors": {name: ["must be a short text"]}})
+    try:
+        wanted = _PLACE_ORDER.load(order)
+    except ValidationError as error:
+        raise InvalidRequest("the order is not valid", {"errors": error.messages}) from error
+    return Request(order=wanted, hash=request_hash(order), key=idempotency_key, correlation_id=correlation_id)
+
+
+def read_requests(orders: Any) -> list[Request | OrderSagaError]:
+    """For bulk placing: each entry is {"order", "idempotencyKey"?, "correlationId"?}; a bad one is its own refusal."""
+    if not isinstance(orders, list) or not 1 <= len(orders) <= MOST_AT_ONCE:
+        raise InvalidRequest(f"orders must be a list of 1 to {MOST_AT_ONCE}")
+    return [_read_entry(entry) for entry in orders]
+
+
+def _read_entry(entry: Any) -> Request | OrderSagaError:
+    if not isinstance(entry, dict):
+        return InvalidRequest("each entry must be an object")
+    try:
+        return read_request(entry.get("order"), entry.get("idempotencyKey"), entry.get("correlationId"))
+    except InvalidRequest as error:
+        return error
+
+
+def outcome_answer(outcome: Placed | OrderSagaError) -> dict[str, Any]:
+    """{"order", "replayed"} or {"error": {"code", "message", "details"}}."""
+    if isinstance(outcome, Placed):
+        return {"order": outcome.summary, "replayed": outcome.replayed}
+    return {"error": {"code": outcome.code, "message": outcome.message, "details": outcome.details}}
+
+
+def get_order(tx: Transaction, order_id: Any) -> dict[str, Any]:
+    """The whole order with its timeline in causal order. Raises OrderNotFound."""
+    id_ = _uuid(order_id)
+    row = queries.order_row(tx, id_) if id_ else None
+    if id_ is None or row is None:
+        raise OrderNotFound("no such order", {"id": str(order_id)[:64]})
+    timeline = in_causal_order(queries.event_rows(tx, id_))
+    answer: dict[str, Any] = _ORDER.dump(
+        {
+            **row,
+            "items": queries.item_rows(tx, id_),
+            "history": queries.history_rows(tx, id_),
+            "timeline": timeline,
+        }
+    )
+    return {**answer, "reservation": _reservation(row, timeline), "payment": _payment(row, timeline)}
+
+
+def in_causal_order(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    by_id = {row["event_id"]: row for row in rows}
+    steps = (
+        Step(event_id=row["event_id"], causation_id=row["causation_id"], occurred_at=row["occurred_at"]) for row in rows
+    )
+    return [by_id[event_id] for event_id in causal_order(steps)]
+
+
+def _reservation(order: Mapping[str, Any], timeline: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """As far as the order service was told; inventory knows better."""
+    reserved = [row["payload"] for row in timeline if row["event_type"] == "INVENTORY_RESERVED"]
+    if not reserved:
+        return None
+    return {
+        "state": order["stock"],
+        "generation": reserved[-1].get("generation"),
+        "expiresAt": reserved[-1].get("expiresAt"),
+    }
+
+
+def _payment(order: Mapping[str, Any], timeline: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """As far as the order service was told; payment knows better."""
+    told = [row["payload"] for row in timeline if row["event_type"].startswith("PAYMENT_")]
+    if not told:
+        return None
+    return {"paymentId": told[-1].get("paymentId"), "state": order["money"], "reason": told[-1].get("reason")}
+
+
+def list_orders(tx: Transaction, limit: Any, cursor: Any, status: Any, user_id: Any) -> dict[str, Any]:
+    """A page of summaries, newest first; ``nextCursor`` is None on the last one. Raises InvalidRequest."""
+    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= LARGEST_PAGE:
+        raise InvalidRequest(f"limit must be 1 to {LARGEST_PAGE}", {"errors": {"limit": ["out of range"]}})
+    before = _uuid(cursor)
+    if cursor is not None and before is None:
+        raise InvalidRequest("cursor is not one of ours", {"errors": {"cursor": ["not a cursor"]}})
+    if status is not None and status not in set(OrderStatus):
+        raise InvalidRequest("no such status", {"errors": {"status": [f"one of {', '.join(OrderStatus)}"]}})
+    rows = queries.newest_orders(tx, limit=limit + 1, before=before, status=status, user_id=user_id)
+    page = rows[:limit]
+    return {
+        "orders": [_SUMMARY.dump(row) for row in page],
+        "nextCursor": str(page[-1]["id"]) if len(rows) > limit else None,
+    }
+
+
+def _uuid(value: Any) -> UUID | None:
+    try:
+        return UUID(value) if isinstance(value, str) else None
+    except ValueError:
+        return None

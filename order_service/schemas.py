@@ -1,0 +1,233 @@
+"""The order service on the wire: events it publishes, its own view of events it consumes, RPC shapes.
+
+Owns: field names and validation. Must not know: what is decided. Consumed views hold only what is used here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from marshmallow import RAISE, fields, validate
+
+from order_service import domain, pricing
+from shared.event_schema import (
+    EventSchema,
+    Moment,
+    Money,
+    PayloadSchema,
+    currency,
+    order_id,
+    quantity,
+    text,
+)
+
+# Published
+
+
+class OrderLine(PayloadSchema):
+    item = text()
+    seller_id = text(data_key="sellerId")
+    quantity = quantity()
+    price = Money(required=True)
+
+
+class OrderCreated(EventSchema):
+    order_id = order_id()
+    user_id = text(data_key="userId")
+    items = fields.List(fields.Nested(OrderLine), required=True, validate=validate.Length(1))
+    price = Money(required=True)
+    currency = currency()
+    status = fields.String(required=True)
+    payment_method = text(required=False, allow_none=True, data_key="paymentMethod")
+    payment_mode = fields.String(required=True, data_key="paymentMode", validate=validate.OneOf(["auto", "manual"]))
+    requires_approval = fields.Boolean(required=True, data_key="requiresApproval")
+
+
+class OrderConfirmed(EventSchema):
+    order_id = order_id()
+    price = Money(required=True)
+
+
+class OrderCancelled(EventSchema):
+    order_id = order_id()
+    reason = fields.Enum(domain.CancelReason, by_value=True, required=True)
+
+
+PUBLISHED: dict[str, type[EventSchema]] = {
+    "ORDER_CREATED": OrderCreated,
+    "ORDER_CONFIRMED": OrderConfirmed,
+    "ORDER_CANCELLED": OrderCancelled,
+}
+
+# Consumed: each loads into the domain's own happening
+
+
+class InventoryReserved(EventSchema):
+    make_value = domain.StockReserved
+    order_id = order_id()
+    generation = fields.Integer(required=True, strict=True, validate=validate.Range(1))
+    expires_at = Moment(required=True, allow_none=True, data_key="expiresAt")
+
+
+class InventoryRejected(EventSchema):
+    make_value = domain.StockRejected
+    order_id = order_id()
+    reason = text()
+
+
+class InventoryRefunded(EventSchema):
+    make_value = domain.StockReturned
+    order_id = order_id()
+    generation = fields.Integer(required=True, strict=True, validate=validate.Range(0))
+    reason = text()
+
+
+class PaymentPending(EventSchema):
+    make_value = domain.PaymentAwaited
+    order_id = order_id()
+
+
+class PaymentSuccess(EventSchema):
+    make_value = domain.PaymentTaken
+    order_id = order_id()
+
+
+class PaymentFailed(EventSchema):
+    make_value = domain.PaymentFailed
+    order_id = order_id()
+    reason = text()
+
+
+class PaymentCancelled(EventSchema):
+    make_value = domain.PaymentCancelled
+    order_id = order_id()
+
+
+class PaymentRefunded(EventSchema):
+    make_value = domain.MoneyReturned
+    order_id = order_id()
+    total_refunded = Money(required=True, data_key="totalRefunded")
+
+
+class PaymentRefundFailed(EventSchema):
+    make_value = domain.MoneyReturnFailed
+    order_id = order_id()
+    reason = text()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PriceListEntry:
+    product: pricing.Product
+    version: int
+    name: str
+
+
+class ProductUpdated(EventSchema):
+    item = text()
+    version = fields.Integer(required=True, strict=True, validate=validate.Range(1))
+    name = text()
+    seller_id = text(data_key="sellerId")
+    price = Money(required=True)
+    currency = currency()
+    active = fields.Boolean(required=True)
+    requires_approval = fields.Boolean(required=True, data_key="requiresApproval")
+
+    @staticmethod
+    def make_value(**data: Any) -> PriceListEntry:
+        version, name = data.pop("version"), data.pop("name")
+        return PriceListEntry(product=pricing.Product(**data), version=version, name=name)
+
+
+# Requests
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlaceOrder:
+    """A request to place an order, as validated."""
+
+    user_id: str
+    items: tuple[tuple[str, int], ...]
+    payment_mode: str = "auto"
+    payment_method: str | None = None
+    price: Decimal | None = None
+    currency: str | None = None
+    shipping_address: dict[str, Any] | None = None
+
+
+class WantedLine(PayloadSchema):
+    class Meta:
+        unknown = RAISE
+
+    item = text()
+    quantity = fields.Integer(required=True, strict=True, validate=validate.Range(1, 1000))
+
+
+class PlaceOrderSchema(PayloadSchema):
+    """Strict: a field nobody knows is an error here, because its sender expects it to matter."""
+
+    class Meta:
+        unknown = RAISE
+
+    user_id = text(data_key="userId")
+    items = fields.List(fields.Nested(WantedLine), required=True, validate=validate.Length(1, 100))
+    payment_mode = fields.String(data_key="paymentMode", validate=validate.OneOf(["auto", "manual"]))
+    payment_method = text(64, required=False, allow_none=True, data_key="paymentMethod")
+    price = Money(allow_none=True)
+    currency = currency(required=False, allow_none=True)
+    shipping_address = fields.Dict(allow_none=True, data_key="shippingAddress")
+
+    @staticmethod
+    def make_value(**data: Any) -> PlaceOrder:
+        data["items"] = tuple((line["item"], line["quantity"]) for line in data["items"])
+        return PlaceOrder(**data)
+
+
+# Answers
+
+
+class StatusStepView(PayloadSchema):
+    status = fields.String()
+    from_status = fields.String(data_key="from")
+    reason = fields.String()
+    at = Moment()
+    event_id = fields.UUID(data_key="eventId")
+
+
+class TimelineEventView(PayloadSchema):
+    event_id = fields.UUID(data_key="eventId")
+    event_type = fields.String(data_key="type")
+    source = fields.String()
+    causation_id = fields.UUID(data_key="causationId")
+    correlation_id = fields.String(data_key="correlationId")
+    occurred_at = Moment(data_key="at")
+    recorded_at = Moment(data_key="recordedAt")
+    decision = fields.String()
+    note = fields.String()
+    payload = fields.Raw()
+
+
+class OrderSummaryView(PayloadSchema):
+    id = fields.UUID()
+    user_id = fields.String(data_key="userId")
+    seller_id = fields.String(data_key="sellerId")
+    status = fields.String()
+    reason = fields.String()
+    price = Money()
+    currency = fields.String()
+    payment_mode = fields.String(data_key="paymentMode")
+    correlation_id = fields.String(data_key="correlationId")
+    deadline_at = Moment(data_key="deadlineAt")
+    settled_at = Moment(data_key="settledAt")
+    created_at = Moment(data_key="createdAt")
+    updated_at = Moment(data_key="updatedAt")
+
+
+class OrderView(OrderSummaryView):
+    shipping_address = fields.Raw(data_key="shippingAddress")
+    stock = fields.String()
+    money = fields.String()
+    items = fields.List(fields.Nested(OrderLine))
+    history = fields.List(fields.Nested(StatusStepView))
+    timeline = fields.List(fields.Nested(TimelineEventView))

@@ -1,0 +1,126 @@
+"""The order service as Nameko runs it: entrypoints only.
+
+Owns: which event and which request goes to which handler. Must not know: what happens there.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from nameko_cron import ConcurrencyPolicy, cron
+from nameko_sqlalchemy import Database
+
+from order_service import handlers, placing, requests, schemas
+from order_service.models import Base
+from shared import idempotency
+from shared.database import ENGINE_OPTIONS, transaction
+from shared.errors import OrderSagaError
+from shared.health import health_of
+from shared.inbox import apply_once
+from shared.messaging.batch_consumer import consume
+from shared.messaging.rpc import rpc
+from shared.settings_provider import SettingsProvider
+
+EVERY_SECOND = "* * * * * *"
+EVERY_MINUTE = "* * * * *"
+
+
+class OrderService:
+    """Requests, events and timers of the order service."""
+
+    name = "order_service"
+    database = Database(Base, engine_options=ENGINE_OPTIONS)
+    settings = SettingsProvider()
+
+    # Requests
+
+    @rpc
+    def place_order(self, order: Any, idempotency_key: Any = None, correlation_id: Any = None) -> dict[str, Any]:
+        request = requests.read_request(order, idempotency_key, correlation_id)
+        with transaction(self.database) as tx:
+            outcome = placing.place_orders(tx, [request], self.settings)[0]
+        if isinstance(outcome, OrderSagaError):
+            raise outcome
+        return requests.outcome_answer(outcome)
+
+    @rpc
+    def place_orders(self, orders: Any) -> list[dict[str, Any]]:
+        read = requests.read_requests(orders)
+        valid = [request for request in read if isinstance(request, placing.Request)]
+        with transaction(self.database) as tx:
+            outcomes = iter(placing.place_orders(tx, valid, self.settings))
+        return [requests.outcome_answer(next(outcomes) if isinstance(r, placing.Request) else r) for r in read]
+
+    @rpc
+    def get_order(self, order_id: Any) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return requests.get_order(tx, order_id)
+
+    @rpc
+    def list_orders(
+        self, limit: Any = 50, cursor: Any = None, status: Any = None, user_id: Any = None
+    ) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return requests.list_orders(tx, limit, cursor, status, user_id)
+
+    @rpc
+    def health(self) -> dict[str, str]:
+        return health_of(self.name, self.database)
+
+    # Events
+
+    @consume("INVENTORY_RESERVED", schemas.InventoryReserved)
+    def on_inventory_reserved(self, events: Any) -> None:
+        self._apply(events)
+
+    @consume("INVENTORY_REJECTED", schemas.InventoryRejected)
+    def on_inventory_rejected(self, events: Any) -> None:
+        self._apply(events)
+
+    @consume("INVENTORY_REFUNDED", schemas.InventoryRefunded)
+    def on_inventory_refunded(self, events: Any) -> None:
+        self._apply(events)
+
+    @consume("PAYMENT_PENDING", schemas.PaymentPending)
+    def on_payment_pending(self, events: Any) -> None:
+        self._apply(events)
+
+    @consume("PAYMENT_SUCCESS", schemas.PaymentSuccess)
+    def on_payment_success(self, events: Any) -> None:
+        self._apply(events)
+
+    @consume("PAYMENT_FAILED", schemas.PaymentFailed)
+    def on_payment_failed(self, events: Any) -> None:
+        self._apply(events)
+
+    @consume("PAYMENT_CANCELLED", schemas.PaymentCancelled)
+    def on_payment_cancelled(self, events: Any) -> None:
+        self._apply(events)
+
+    @consume("PAYMENT_REFUNDED", schemas.PaymentRefunded)
+    def on_payment_refunded(self, events: Any) -> None:
+        self._apply(events)
+
+    @consume("PAYMENT_REFUND_FAILED", schemas.PaymentRefundFailed)
+    def on_payment_refund_failed(self, events: Any) -> None:
+        self._apply(events)
+
+    @consume("PRODUCT_UPDATED", schemas.ProductUpdated)
+    def on_product_updated(self, events: Any) -> None:
+        apply_once(self.database, events, handlers.update_price_list)
+
+    def _apply(self, events: Any) -> None:
+        apply_once(self.database, events, partial(handlers.apply_events, settings=self.settings))
+
+    # Timers: they fire on every replica, and each takes what the others have not locked
+
+    @cron(EVERY_SECOND, concurrency=ConcurrencyPolicy.SKIP)
+    def cancel_overdue_orders(self) -> None:
+        with transaction(self.database) as tx:
+            handlers.cancel_overdue(tx, self.settings)
+
+    @cron(EVERY_MINUTE, concurrency=ConcurrencyPolicy.SKIP)
+    def forget_old_idempotency_keys(self) -> None:
+        with transaction(self.database) as tx:
+            tx.execute(idempotency.PURGE, now=tx.now)

@@ -1,0 +1,121 @@
+"""Carries attempts to the payment provider, many at once, and its answers back, in batches.
+
+Owns: calling the provider outside any transaction, and never giving an answer up until it is saved.
+Must not know: how attempts are stored or decided. A crash at any point is covered by leases: another worker takes the
+attempt over and asks the provider first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import eventlet
+from eventlet.event import Event
+from eventlet.greenpool import GreenPool
+
+from payment_service.domain import WorkKind
+from payment_service.handlers import Result, Unanswered, Voided
+from payment_service.provider import Approved, Charge, Declined, PaymentProvider
+from payment_service.queries import Attempt
+from shared.errors import PermanentError, TransientError
+from shared.logs import get_logger
+
+log = get_logger(__name__)
+
+CONCURRENT_CALLS = 256
+RESULTS_AT_ONCE = 200
+SAVE_DELAYS_S = (0.1, 0.5, 1, 2, 5)
+
+Save = Callable[[Sequence[Result]], list[Attempt]]
+
+
+class Charger:
+    """``save`` records results in one transaction and returns follow-up work."""
+
+    def __init__(self, provider: PaymentProvider, save: Save) -> None:
+        self._provider = provider
+        self._save = save
+        self._calls = GreenPool(CONCURRENT_CALLS)
+        self._results: list[Result] = []
+        self._arrived = Event()
+        self._saving = False
+        self._stopping = False
+
+    def submit(self, attempts: Sequence[Attempt] | None) -> None:
+        """Begin calling; returns when all have begun (waits while CONCURRENT_CALLS are under way)."""
+        for attempt in attempts or ():
+            self._calls.spawn_n(self._call, attempt)
+
+    def run(self) -> None:
+        """Save results as they come, all that are there at once. Returns after :meth:`stop`."""
+        while not self._stopping or self._results:
+            if not self._results:
+                self._arrived.wait()
+                self._arrived = Event()
+            batch, self._results = self._results[:RESULTS_AT_ONCE], self._results[RESULTS_AT_ONCE:]
+            if batch:
+                self.submit(self._save_for_certain(batch))
+
+    def stop(self) -> None:
+        """Take no more results than those of calls under way; they get a few seconds."""
+        with eventlet.Timeout(5, False):
+            self._calls.waitall()
+            while self._results or self._saving:
+                eventlet.sleep(0.05)
+        self._stopping = True
+        self._wake_up()
+
+    def _call(self, attempt: Attempt) -> None:
+        try:
+            answer = self._answer_to(attempt)
+        except TransientError as error:
+            log.warning("provider_did_not_answer", attempt_id=str(attempt.id), kind=attempt.kind, error=str(error))
+            answer = Unanswered()
+        except Exception as error:
+            # Not knowing what happened is the one safe reading of an error nobody thought of.
+            log.error("provider_call_failed", attempt_id=str(attempt.id), kind=attempt.kind, exc_info=error)
+            answer = Unanswered()
+        self._results.append(Result(attempt=attempt, answer=answer))
+        self._wake_up()
+
+    def _answer_to(self, attempt: Attempt) -> Approved | Declined | Voided | Unanswered:
+        match attempt.kind:
+            case WorkKind.CHARGE:
+                return self._charge(attempt)
+            case WorkKind.VOID:
+                self._provider.void(str(attempt.charge_id))
+                return Voided()
+            case WorkKind.REFUND:
+                return self._provider.refund(
+                    charge_key=str(attempt.charge_id), refund_key=str(attempt.id), amount=attempt.amount
+                )
+
+    def _charge(self, attempt: Attempt) -> Approved | Declined:
+        """After the first try the provider is asked before it is told again; the key is the same in any case."""
+        key = str(attempt.id)
+        known = self._provider.lookup(key) if attempt.tries else None
+        charge = Charge(key=key, amount=attempt.amount, currency=attempt.currency, token=attempt.token or "tok_success")
+        return known or self._provider.charge(charge)
+
+    def _save_for_certain(self, batch: list[Result]) -> list[Attempt]:
+        """However long the database is away: the answer is in the provider's book, and must come into ours."""
+        failures = 0
+        self._saving = True
+        try:
+            while True:
+                try:
+                    return self._save(batch)
+                except (TransientError, PermanentError) as error:
+                    log.warning("results_not_saved", count=len(batch), error=str(error)[:300])
+                except Exception as error:
+                    log.error("results_not_saved", count=len(batch), exc_info=error)
+                if failures >= len(SAVE_DELAYS_S) and self._stopping:
+                    return []
+                eventlet.sleep(SAVE_DELAYS_S[min(failures, len(SAVE_DELAYS_S) - 1)])
+                failures += 1
+        finally:
+            self._saving = False
+
+    def _wake_up(self) -> None:
+        if not self._arrived.ready():
+            self._arrived.send()

@@ -1,0 +1,52 @@
+"""The seam to whoever moves the money.
+
+Owns: what the payment service asks of a provider. An implementation may be a simulator or a real PSP's client.
+Must not know: payments, orders, databases.
+
+Every call carries a key, and the same key means the same operation however often it is asked: that is what makes it
+safe to ask again when an answer was lost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Protocol, TypeAlias
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Charge:
+    """Take ``amount`` from the instrument behind ``token``."""
+
+    key: str
+    amount: Decimal
+    currency: str
+    token: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Approved:
+    reference: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Declined:
+    reason: str
+
+
+ChargeOutcome: TypeAlias = Approved | Declined
+
+
+class PaymentProvider(Protocol):
+    """Every method raises ProviderUnavailable when the outcome is unknown; calling again with the same key is safe."""
+
+    def charge(self, charge: Charge) -> ChargeOutcome: ...
+
+    def lookup(self, key: str) -> ChargeOutcome | None:
+        """What became of the charge with this key; None if the provider never saw it."""
+
+    def void(self, key: str) -> None:
+        """See to it that no charge with this key stands: undo it if it was made, refuse it if it comes later."""
+
+    def refund(self, *, charge_key: str, refund_key: str, amount: Decimal) -> ChargeOutcome:
+        """Give back part or all of a charge."""

@@ -1,0 +1,272 @@
+"""Every statement of the payment service: set-based, one per table and batch, each text constant.
+
+Owns: SQL and how rows become values. Functions that lock end in _for_update. Locks are always taken in this order:
+payments sorted by order, then attempts.
+Must not know: why something is saved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, TextClause, text
+
+from payment_service.domain import Payment, PaymentStatus, WorkKind, payment_id
+from shared.database import Transaction, rows_json
+from shared.envelope import StoredCause
+
+LEASE_S = 10
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """One operation at the provider. ``tries`` counts earlier calls: after the first the provider is asked first."""
+
+    id: UUID
+    order_id: UUID
+    kind: WorkKind
+    charge_id: UUID | None
+    amount: Decimal
+    currency: str
+    token: str | None
+    tries: int
+    started_at: datetime
+    cause: StoredCause
+
+
+# Payments
+
+# Insert first, then lock: without a row to lock, ORDER_CANCELLED and INVENTORY_RESERVED on two connections would
+# both see nothing, and a cancelled order would be charged.
+_ENSURE = text("""
+insert into payments (order_id, id, status, amount, currency, charging, cancelled, refunded, created_at, updated_at)
+select order_id, id, 'NONE', 0, '', false, false, 0, :now, :now
+from json_to_recordset(cast(:rows as json)) as r(order_id uuid, id uuid)
+order by order_id on conflict do nothing
+""")
+_PAYMENTS_FOR_UPDATE = text("""
+select order_id, status, amount, currency, payment_method, charging, cancelled, psp_reference, refunded
+from payments where order_id = any(cast(:ids as uuid[])) order by order_id for update
+""")
+_UPDATE_PAYMENTS = text("""
+update payments p
+set status = r.status, amount = r.amount, currency = r.currency, payment_method = r.payment_method,
+    charging = r.charging, cancelled = r.cancelled, psp_reference = r.psp_reference, refunded = r.refunded,
+    updated_at = :now
+from json_to_recordset(cast(:rows as json)) as r(
+    order_id uuid, status text, amount numeric, currency text, payment_method text, charging boolean,
+    cancelled boolean, psp_reference text, refunded numeric)
+where p.order_id = r.order_id
+""")
+
+
+def ensure_payments(tx: Transaction, ids: Iterable[UUID]) -> None:
+    rows = [{"order_id": id_, "id": payment_id(id_)} for id_ in sorted(set(ids))]
+    tx.execute(_ENSURE, rows=rows_json(rows), now=tx.now)
+
+
+def payments_for_update(tx: Transaction, ids: Iterable[UUID]) -> dict[UUID, Payment]:
+    rows = tx.fetch(_PAYMENTS_FOR_UPDATE, ids=_texts(ids))
+    return {row.order_id: _payment(row) for row in rows}
+
+
+def _payment(row: Row[Any]) -> Payment:
+    return Payment(
+        order_id=row.order_id,
+        status=PaymentStatus(row.status),
+        amount=row.amount,
+        currency=row.currency,
+        payment_method=row.payment_method,
+        charging=row.charging,
+        cancelled=row.cancelled,
+        psp_reference=row.psp_reference,
+        refunded=row.refunded,
+    )
+
+
+def update_payments(tx: Transaction, payments: Iterable[Payment]) -> None:
+    rows = [
+        {
+            "order_id": p.order_id,
+            "status": p.status,
+            "amount": p.amount,
+            "currency": p.currency,
+            "payment_method": p.payment_method,
+            "charging": p.charging,
+            "cancelled": p.cancelled,
+            "psp_reference": p.psp_reference,
+            "refunded": p.refunded,
+        }
+        for p in payments
+    ]
+    _save(tx, _UPDATE_PAYMENTS, rows, now=tx.now)
+
+
+# Attempts
+
+_ATTEMPT = """a.id, a.order_id, a.kind, a.charge_id, a.amount, a.currency, a.token, a.tries, a.started_at,
+              a.cause_event_id, a.correlation_id"""
+_INSERT_ATTEMPTS = text("""
+insert into payment_attempts (id, order_id, kind, charge_id, amount, currency, token, status, leased_by, tries,
+                              cause_event_id, correlation_id, started_at)
+select id, order_id, kind, charge_id, amount, currency, token, 'CALLING', :worker_id, 0,
+       cause_event_id, correlation_id, :now
+from json_to_recordset(cast(:rows as json)) as r(
+    id uuid, order_id uuid, kind text, charge_id uuid, amount numeric, currency text, token text,
+    cause_event_id uuid, correlation_id text)
+""")
+# Only what this worker still leases: one that was frozen and overtaken has nothing to say any more.
+_LEASED_FOR_UPDATE = text(f"""
+select {_ATTEMPT} from payment_attempts a
+where a.id = any(cast(:ids as uuid[])) and a.status = 'CALLING' and a.leased_by = :worker_id
+order by a.id for update
+""")  # noqa: S608
+_TAKE_OVER = text(f"""
+with due as (
+    select a.id from payment_attempts a left join charger_leases l on l.worker_id = a.leased_by
+    where a.ended_at is null
+      and ((a.status = 'UNKNOWN' and a.next_try_at <= :now)
+           or (a.status = 'CALLING' and (l.expires_at is null or l.expires_at < :now)))
+    order by a.started_at limit :limit for update of a skip locked
+)
+update payment_attempts a
+set status = 'CALLING', leased_by = :worker_id, tries = a.tries + 1, next_try_at = null
+from due where a.id = due.id
+returning {_ATTEMPT}
+""")  # noqa: S608
+_UPDATE_ATTEMPTS = text("""
+update payment_attempts a
+set status = r.status, reason = r.reason, next_try_at = r.next_try_at,
+    ended_at = case when r.status = 'UNKNOWN' then null else cast(:now as timestamptz) end
+from json_to_recordset(cast(:rows as json)) as r(id uuid, status text, reason text, next_try_at timestamptz)
+where a.id = r.id
+""")
+_CHARGE_IDS = text("""
+select order_id, id from payment_attempts where kind = 'CHARGE' and order_id = any(cast(:ids as uuid[]))
+""")
+_RENEW_LEASE = text(f"""
+insert into charger_leases (worker_id, expires_at) values (:worker_id, now() + interval '{LEASE_S} seconds')
+on conflict (worker_id) do update set expires_at = excluded.expires_at
+""")  # noqa: S608
+_END_LEASE = text("delete from charger_leases where worker_id = :worker_id or expires_at < now() - interval '1 hour'")
+
+
+def insert_attempts(tx: Transaction, rows: Sequence[dict[str, Any]], worker_id: UUID) -> None:
+    """New attempts, already leased by the worker that will call."""
+    _save(tx, _INSERT_ATTEMPTS, rows, worker_id=worker_id, now=tx.now)
+
+
+def leased_attempts_for_update(tx: Transaction, ids: Iterable[UUID], worker_id: UUID) -> dict[UUID, Attempt]:
+    rows = tx.fetch(_LEASED_FOR_UPDATE, ids=_texts(ids), worker_id=worker_id)
+    return {row.id: _attempt(row) for row in rows}
+
+
+def take_over_attempts(tx: Transaction, worker_id: UUID, limit: int) -> list[Attempt]:
+    """Attempts that are due again or whose worker is gone, now leased by this one."""
+    return [_attempt(row) for row in tx.fetch(_TAKE_OVER, worker_id=worker_id, now=tx.now, limit=limit)]
+
+
+def update_attempts(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
+    _save(tx, _UPDATE_ATTEMPTS, rows, now=tx.now)
+
+
+def charge_ids(tx: Transaction, order_ids: Iterable[UUID]) -> dict[UUID, UUID]:
+    """Order → its charge attempt, for those that were ever charged."""
+    return {row.order_id: row.id for row in tx.fetch(_CHARGE_IDS, ids=_texts(order_ids))}
+
+
+def renew_lease(tx: Transaction, worker_id: UUID) -> None:
+    tx.execute(_RENEW_LEASE, worker_id=worker_id)
+
+
+def end_lease(tx: Transaction, worker_id: UUID) -> None:
+    tx.execute(_END_LEASE, worker_id=worker_id)
+
+
+def _attempt(row: Row[Any]) -> Attempt:
+    return Attempt(
+        id=row.id,
+        order_id=row.order_id,
+        kind=WorkKind(row.kind),
+        charge_id=row.charge_id,
+        amount=row.amount,
+        currency=row.currency,
+        token=row.token,
+        tries=row.tries,
+        started_at=row.started_at,
+        cause=StoredCause(event_id=row.cause_event_id, correlation_id=row.correlation_id),
+    )
+
+
+# Refunds and the ledger
+
+_INSERT_REFUNDS = text("""
+insert into refunds (id, order_id, amount, currency, reason, status, created_at)
+select id, order_id, amount, currency, reason, 'PENDING', :now
+from json_to_recordset(cast(:rows as json)) as r(id uuid, order_id uuid, amount numeric, currency text, reason text)
+""")
+_END_REFUNDS = text("""
+update refunds f set status = r.status, ended_at = :now
+from json_to_recordset(cast(:rows as json)) as r(id uuid, status text)
+where f.id = r.id
+""")
+_INSERT_ENTRIES = text("""
+insert into ledger_entries (transaction_id, order_id, account, amount, currency, at)
+select transaction_id, order_id, account, amount, currency, :now
+from json_to_recordset(cast(:rows as json)) as r(
+    transaction_id uuid, order_id uuid, account text, amount numeric, currency text)
+""")
+
+
+def insert_refunds(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
+    _save(tx, _INSERT_REFUNDS, rows, now=tx.now)
+
+
+def end_refunds(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
+    _save(tx, _END_REFUNDS, rows, now=tx.now)
+
+
+def insert_entries(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
+    _save(tx, _INSERT_ENTRIES, rows, now=tx.now)
+
+
+# Reading
+
+_PAYMENT = text("""
+select id, order_id, status, amount, currency, psp_reference, refunded, created_at, updated_at
+from payments where order_id = :order_id and status <> 'NONE'
+""")
+_ATTEMPTS = text("""
+select id, kind, status, reason, amount, tries, started_at, ended_at from payment_attempts
+where order_id = :order_id order by id
+""")
+_REFUNDS = text("""
+select id, amount, reason, status, created_at, ended_at from refunds where order_id = :order_id order by id
+""")
+
+
+def payment_row(tx: Transaction, order_id: UUID) -> Mapping[str, Any] | None:
+    rows = tx.fetch(_PAYMENT, order_id=order_id)
+    return dict(rows[0]._mapping) if rows else None
+
+
+def attempt_rows(tx: Transaction, order_id: UUID) -> list[Mapping[str, Any]]:
+    return [dict(row._mapping) for row in tx.fetch(_ATTEMPTS, order_id=order_id)]
+
+
+def refund_rows(tx: Transaction, order_id: UUID) -> list[Mapping[str, Any]]:
+    return [dict(row._mapping) for row in tx.fetch(_REFUNDS, order_id=order_id)]
+
+
+def _texts(ids: Iterable[UUID]) -> list[str]:
+    return sorted({str(id_) for id_ in ids})
+
+
+def _save(tx: Transaction, statement: TextClause, rows: Sequence[dict[str, Any]], **parameters: Any) -> None:
+    if rows:
+        tx.execute(statement, rows=rows_json(rows), **parameters)

@@ -1,0 +1,135 @@
+"""The payment service as Nameko runs it: entrypoints only, and the charger that lives beside them.
+
+Owns: which event and which request goes to which handler. Must not know: what happens there.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import eventlet
+from nameko.extensions import DependencyProvider
+from nameko_cron import ConcurrencyPolicy, cron
+from nameko_sqlalchemy import Database
+
+from payment_service import handlers, queries, requests, schemas
+from payment_service.charger import Charger
+from payment_service.models import Base
+from payment_service.psp_simulator import PspSimulator
+from shared.database import ENGINE_OPTIONS, SessionFactory, transaction
+from shared.envelope import new_id
+from shared.errors import TransientError
+from shared.health import health_of
+from shared.inbox import apply_once
+from shared.logs import get_logger
+from shared.messaging.batch_consumer import consume
+from shared.messaging.rpc import rpc
+from shared.settings_provider import SETTINGS_KEY, SettingsProvider
+
+log = get_logger(__name__)
+
+EVERY_SECOND = "* * * * * *"
+LEASE_RENEWED_S = 2
+
+
+class Charging(DependencyProvider):
+    """Injects the charger of this process; keeps its lease alive, so that others know when to take over."""
+
+    def setup(self) -> None:
+        self.worker_id: UUID = new_id()
+        self._settings = self.container.config[SETTINGS_KEY]
+        self._provider = PspSimulator(self._settings.psp_database_url)
+        self._charger = Charger(self._provider, self._save)
+        self._is_alive = True
+
+    def start(self) -> None:
+        # Nameko cannot nest dependency providers: the service's own one is found beside this one.
+        database = next(d for d in self.container.dependencies if isinstance(d, Database))
+        self._sessions = SessionFactory(database.Session)
+        self._renew_lease()
+        self.container.spawn_managed_thread(self._keep_lease, identifier="charger lease")
+        self.container.spawn_managed_thread(self._charger.run, identifier="charger")
+
+    def stop(self) -> None:
+        self._charger.stop()
+        self._is_alive = False
+        self._end_lease()
+        self._provider.close()
+
+    def get_dependency(self, worker_ctx: Any) -> Charging:
+        return self
+
+    def submit(self, attempts: Any) -> None:
+        self._charger.submit(attempts)
+
+    def _save(self, results: Any) -> Any:
+        with transaction(self._sessions) as tx:
+            return handlers.record_results(tx, results, self._settings, self.worker_id)
+
+    def _keep_lease(self) -> None:
+        while self._is_alive:
+            eventlet.sleep(LEASE_RENEWED_S)
+            self._renew_lease()
+
+    def _renew_lease(self) -> None:
+        """A lease that cannot be renewed lapses, which is right: then others ask the provider in our place."""
+        try:
+            with transaction(self._sessions) as tx:
+                queries.renew_lease(tx, self.worker_id)
+        except TransientError as error:
+            log.warning("charger_lease_not_renewed", error=str(error)[:300])
+
+    def _end_lease(self) -> None:
+        """Whatever is still open may be taken over at once."""
+        with suppress(TransientError), transaction(self._sessions) as tx:
+            queries.end_lease(tx, self.worker_id)
+
+
+class PaymentService:
+    """Requests, events and timers of the payment service."""
+
+    name = "payment_service"
+    database = Database(Base, engine_options=ENGINE_OPTIONS)
+    settings = SettingsProvider()
+    charging = Charging()
+
+    # Requests
+
+    @rpc
+    def get_payment(self, order_id: Any) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return requests.get_payment(tx, order_id)
+
+    @rpc
+    def health(self) -> dict[str, str]:
+        return health_of(self.name, self.database)
+
+    # Events
+
+    @consume("INVENTORY_RESERVED", schemas.InventoryReserved)
+    def on_inventory_reserved(self, events: Any) -> None:
+        self._apply(events)
+
+    @consume("INVENTORY_REFUNDED", schemas.InventoryRefunded)
+    def on_inventory_refunded(self, events: Any) -> None:
+        self._apply(events)
+
+    @consume("ORDER_CANCELLED", schemas.OrderCancelled)
+    def on_order_cancelled(self, events: Any) -> None:
+        self._apply(events)
+
+    def _apply(self, events: Any) -> None:
+        handle = partial(handlers.apply_events, settings=self.settings, worker_id=self.charging.worker_id)
+        # After the commit: no transaction is open while the provider is called.
+        self.charging.submit(apply_once(self.database, events, handle))
+
+    # Timers: they fire on every replica, and each takes what the others have not locked
+
+    @cron(EVERY_SECOND, concurrency=ConcurrencyPolicy.SKIP)
+    def take_over_lapsed_attempts(self) -> None:
+        with transaction(self.database) as tx:
+            attempts = handlers.take_over(tx, self.charging.worker_id)
+        self.charging.submit(attempts)

@@ -1,0 +1,55 @@
+"""``python -m shared.choreography write|check``: the generated files, written or compared with the contract."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from shared.choreography.definitions import definitions
+from shared.choreography.events_page import events_page
+from shared.choreography.model import ContractBroken, load_choreography
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def generated_files() -> dict[Path, str]:
+    """Every generated file with the text it must have."""
+    choreography = load_choreography()
+    return {
+        ROOT / "rabbitmq" / "definitions.json": json.dumps(definitions(choreography), indent=2) + "\n",
+        ROOT / "docs" / "events.md": events_page(choreography),
+    }
+
+
+def write() -> None:
+    for path, text in generated_files().items():
+        path.write_text(text, encoding="utf-8")
+
+
+def check() -> None:
+    """Raises ContractBroken naming the files that are out of step."""
+    stale = [
+        str(path.relative_to(ROOT))
+        for path, text in generated_files().items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
+    if stale:
+        raise ContractBroken(f"out of step with rabbitmq/choreography.yml: {', '.join(stale)} (run `make contract`)")
+
+
+def main(arguments: list[str]) -> int:
+    commands = {"write": write, "check": check}
+    if len(arguments) != 1 or arguments[0] not in commands:
+        sys.stderr.write("usage: python -m shared.choreography write|check\n")
+        return 2
+    try:
+        commands[arguments[0]]()
+    except ContractBroken as broken:
+        sys.stderr.write(f"{broken}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

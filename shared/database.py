@@ -1,0 +1,140 @@
+"""One way to talk to a service's own PostgreSQL: a transaction with the database's time, errors sorted by what helps.
+
+Owns: engine options, the Transaction handed to handlers, which database errors are transient.
+Must not know: any table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Protocol
+
+import orjson
+from sqlalchemy import Row, TextClause, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
+
+from shared.errors import DatabaseUnavailable, OrderSagaError, TransientError
+
+STATEMENT_TIMEOUT_MS = 15_000
+LOCK_TIMEOUT_MS = 5_000
+IDLE_IN_TRANSACTION_TIMEOUT_MS = 30_000
+
+# Without these a partition in the middle of a query hangs for more than 25 s (eventlet ignores connect_timeout).
+CONNECT_ARGS: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives": 1,
+    "keepalives_idle": 2,
+    "keepalives_interval": 1,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 3000,
+    "options": (
+        f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout={LOCK_TIMEOUT_MS} "
+        f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT_MS} -c timezone=UTC"
+    ),
+}
+
+ENGINE_OPTIONS: dict[str, Any] = {
+    "pool_size": 10,
+    "max_overflow": 20,
+    "pool_timeout": 10,
+    "pool_recycle": 1800,
+    "connect_args": CONNECT_ARGS,
+}
+
+_NOW = text("select transaction_timestamp()")
+_BUSY = {"40001", "40P01", "55P03", "57014"}  # serialization, deadlock, lock timeout, statement timeout
+# 08 connection, 53 resources (too many clients, disk full), 57P shutdown and crash, 58 system error
+_AWAY = ("08", "53", "57P", "58", "25006")
+
+
+class Sessions(Protocol):
+    """What nameko-sqlalchemy's provider injects into a worker."""
+
+    def get_session(self, close_on_exit: bool = ...) -> Session: ...
+
+
+class SessionFactory:
+    """Sessions for code that lives longer than a worker, from the same kind of session class."""
+
+    def __init__(self, make_session: Callable[..., Session]) -> None:
+        self._make_session = make_session
+
+    def get_session(self, close_on_exit: bool = False) -> Session:
+        return self._make_session(close_on_exit=close_on_exit)
+
+
+class Transaction:
+    """An open transaction and the one moment everything in it happens at.
+
+    ``now`` is the database's own clock at its start (UTC), so replicas with wrong clocks agree on deadlines.
+    """
+
+    def __init__(self, session: Session, now: datetime) -> None:
+        self.session = session
+        self.now = now
+
+    def fetch(self, statement: TextClause, **parameters: Any) -> Sequence[Row[Any]]:
+        return self.session.execute(statement, parameters).fetchall()
+
+    def execute(self, statement: TextClause, **parameters: Any) -> None:
+        self.session.execute(statement, parameters)
+
+
+@contextmanager
+def transaction(sessions: Sessions) -> Iterator[Transaction]:
+    """Commit at the end of the block, roll back on any error.
+
+    Raises DatabaseUnavailable when the database cannot be reached, TransientError when it was busy (deadlock,
+    timeout); both mean that nothing was saved, except when the connection broke during the commit itself: then it
+    is unknown, which every handler must bear (inbox and idempotency keys see to that).
+    """
+    with translated_errors(), sessions.get_session(close_on_exit=True) as session:
+        now: datetime = session.execute(_NOW).scalar_one()
+        yield Transaction(session, now)
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """SQLAlchemy's errors as members of our tree, by what helps: wait for the database, or try again."""
+    try:
+        yield
+    except OrderSagaError:
+        raise
+    except PoolTimeout as error:
+        raise TransientError(f"no database connection free: {error}") from error
+    except DBAPIError as error:
+        translated = _translate(error)
+        if translated is None:
+            raise
+        raise translated from error
+    except SQLAlchemyError as error:
+        # For example a session whose connection was lost between two statements.
+        raise TransientError(f"{type(error).__name__}: {error}") from error
+
+
+def _translate(error: DBAPIError) -> OrderSagaError | None:
+    sqlstate: str | None = getattr(error.orig, "pgcode", None)
+    summary = f"{type(error.orig).__name__} {sqlstate or ''}: {str(error.orig).strip().splitlines()[0:1]}"
+    if sqlstate in _BUSY:
+        return TransientError(summary)
+    if error.connection_invalidated or (sqlstate and sqlstate.startswith(_AWAY)):
+        return DatabaseUnavailable(summary)
+    if sqlstate is None and type(error.orig).__name__ in {"OperationalError", "InterfaceError"}:
+        return DatabaseUnavailable(summary)
+    return None
+
+
+def rows_json(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows as one JSON parameter for ``json_to_recordset``: one statement text whatever the number of rows."""
+    return orjson.dumps(rows, default=_plain).decode()
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, Decimal):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} does not go into a row")

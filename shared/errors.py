@@ -1,0 +1,199 @@
+"""The one tree of errors, with codes that never change.
+
+Owns: what can go wrong, said in a way every room understands (RPC replies, dead-letter reasons, problem documents).
+Must not know: HTTP, AMQP or SQL. The gateway alone maps codes to HTTP statuses.
+
+Permanent errors come again however often the same input is tried; transient errors may pass. The consumer decides by
+this difference alone: permanent goes to the dead letters, transient is tried again later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+
+class OrderSagaError(Exception):
+    """Base of everything this system raises on purpose.
+
+    ``code`` is stable and machine-readable; ``details`` is JSON-ready. Both travel in RPC replies as
+    ``exc_args = [message, details]``, which is also why ``args`` holds exactly these two.
+    """
+
+    code: ClassVar[str] = "internal_error"
+
+    def __init__(self, message: str = "", details: Mapping[str, Any] | None = None) -> None:
+        self.message = message or type(self).__name__
+        self.details: dict[str, Any] = dict(details or {})
+        super().__init__(self.message, self.details)
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class PermanentError(OrderSagaError):
+    """Trying again cannot help: the input itself is refused."""
+
+    code = "permanent_error"
+
+
+class TransientError(OrderSagaError):
+    """Trying again later may help: something this process needs is out of reach or busy."""
+
+    code = "transient_error"
+
+
+# Requests
+
+
+class InvalidRequest(PermanentError):
+    """The request's shape or values are wrong; details: {"errors": {field: [messages]}}."""
+
+    code = "invalid_request"
+
+
+class NotFound(PermanentError):
+    code = "not_found"
+
+
+class OrderNotFound(NotFound):
+    code = "order_not_found"
+
+
+class ProductNotFound(NotFound):
+    code = "product_not_found"
+
+
+class PaymentNotFound(NotFound):
+    code = "payment_not_found"
+
+
+class Conflict(PermanentError):
+    code = "conflict"
+
+
+class ProductExists(Conflict):
+    code = "product_exists"
+
+
+class PriceMismatch(Conflict):
+    """The client's price differs from the price list; details: {"price", "currency"} as they are now."""
+
+    code = "price_mismatch"
+
+
+class IdempotencyKeyInProgress(Conflict):
+    """A request with this key is still running; safe to repeat in a moment."""
+
+    code = "idempotency_key_in_progress"
+
+
+class Unprocessable(PermanentError):
+    code = "unprocessable"
+
+
+class UnknownItem(Unprocessable):
+    """Not in the price list or not for sale; details: {"items": [...]}."""
+
+    code = "unknown_item"
+
+
+class MixedSellers(Unprocessable):
+    """One seller per order; details: {"sellerIds": [...]}."""
+
+    code = "mixed_sellers"
+
+
+class MixedCurrencies(Unprocessable):
+    code = "mixed_currencies"
+
+
+class IdempotencyKeyReused(Unprocessable):
+    """The key was used before with another payload."""
+
+    code = "idempotency_key_reused"
+
+
+class MethodNotFound(PermanentError):
+    """No such RPC method."""
+
+    code = "method_not_found"
+
+
+# Messages: why an event goes to the dead letters
+
+
+class UndecodableMessage(PermanentError):
+    """The body is not strict UTF-8 JSON of an object, or is encoded or compressed in a way nobody here sends."""
+
+    code = "undecodable"
+
+
+class InvalidEnvelope(PermanentError):
+    """An AMQP property or header has a type or length nobody here sends."""
+
+    code = "invalid_envelope"
+
+
+class UnknownSchemaVersion(PermanentError):
+    """The event's major schema version is not one that this consumer reads."""
+
+    code = "unknown_schema_version"
+
+
+class InvalidPayload(PermanentError):
+    """The payload does not load in the consumer's own view; details: {"errors": {field: [messages]}}."""
+
+    code = "invalid_payload"
+
+
+class BrokenRule(PermanentError):
+    """The event asks for something the domain forbids in every state."""
+
+    code = "broken_rule"
+
+
+class RetriesExhausted(PermanentError):
+    """Transient errors on every attempt; details: {"attempts", "last_error"}."""
+
+    code = "retries_exhausted"
+
+
+# Transient
+
+
+class DatabaseUnavailable(TransientError):
+    code = "database_unavailable"
+
+
+class BrokerUnavailable(TransientError):
+    code = "broker_unavailable"
+
+
+class ProviderUnavailable(TransientError):
+    """The payment provider did not answer; the outcome of the call is unknown."""
+
+    code = "provider_unavailable"
+
+
+class Misconfigured(PermanentError):
+    """A setting is missing or absurd; the process must not start."""
+
+    code = "misconfigured"
+
+
+class TopologyMissing(TransientError):
+    """A queue or exchange this process needs does not exist yet; ``ordersaga topology`` declares it."""
+
+    code = "topology_missing"
+
+
+def _tree(root: type[OrderSagaError]) -> dict[str, type[OrderSagaError]]:
+    found = {root.__name__: root}
+    for child in root.__subclasses__():
+        found.update(_tree(child))
+    return found
+
+
+ERRORS_BY_NAME: dict[str, type[OrderSagaError]] = _tree(OrderSagaError)
+"""Class name (``exc_type`` of an RPC reply) → class."""

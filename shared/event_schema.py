@@ -1,0 +1,96 @@
+"""The base of every event's schema: how money, moments and ids look on the wire.
+
+Owns: field types and the rule that readers ignore what they do not know.
+Must not know: any particular event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, validate
+
+MAX_MONEY = Decimal("9999999999.99")
+_CENT = Decimal("0.01")
+
+
+class Money(fields.Field[Decimal]):
+    """A decimal string with at most two digits after the point, such as "10.00"; never a JSON number."""
+
+    def _serialize(self, value: Decimal | None, *_args: Any, **_kwargs: Any) -> str | None:
+        return None if value is None else str(value.quantize(_CENT))
+
+    def _deserialize(self, value: Any, *_args: Any, **_kwargs: Any) -> Decimal:
+        if not isinstance(value, str) or not 1 <= len(value) <= 20 or not value.isascii():
+            raise ValidationError("Money is a decimal string such as '10.00'.")
+        try:
+            amount = Decimal(value)
+            exact = amount.quantize(_CENT)
+        except ArithmeticError as error:
+            raise ValidationError("Not a decimal number.") from error
+        if not amount.is_finite() or exact != amount or abs(amount) > MAX_MONEY:
+            raise ValidationError("Money has at most two digits after the point and twelve in all.")
+        return exact
+
+
+class Moment(fields.Field[datetime]):
+    """A point in time as RFC 3339 in UTC, such as "2026-01-01T12:00:00.000000Z"."""
+
+    def _serialize(self, value: datetime | None, *_args: Any, **_kwargs: Any) -> str | None:
+        return None if value is None else moment_text(value)
+
+    def _deserialize(self, value: Any, *_args: Any, **_kwargs: Any) -> datetime:
+        try:
+            moment = datetime.fromisoformat(value)
+        except (TypeError, ValueError) as error:
+            raise ValidationError("Not an RFC 3339 time.") from error
+        if moment.tzinfo is None:
+            raise ValidationError("A time needs its zone.")
+        return moment.astimezone(UTC)
+
+
+def moment_text(moment: datetime) -> str:
+    """RFC 3339 with microseconds and Z."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def text(maximum: int = 200, **options: Any) -> fields.String:
+    """A text of 1 to ``maximum`` characters; required unless said otherwise."""
+    options.setdefault("required", True)
+    return fields.String(validate=validate.Length(1, maximum), **options)
+
+
+def order_id() -> fields.UUID:
+    return fields.UUID(required=True, data_key="id")
+
+
+def currency(**options: Any) -> fields.String:
+    options.setdefault("required", True)
+    return fields.String(validate=validate.Regexp(r"^[A-Z]{3}$", error="Not an ISO 4217 code."), **options)
+
+
+def quantity() -> fields.Integer:
+    return fields.Integer(required=True, strict=True, validate=validate.Range(1, 1_000_000))
+
+
+class PayloadSchema(Schema):
+    """Loads into what ``make_value`` makes (a frozen dataclass); ignores unknown fields (tolerant reader)."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    make_value: ClassVar[Callable[..., Any]] = dict
+
+    @post_load
+    def _load_value(self, data: Mapping[str, Any], **_kwargs: Any) -> Any:
+        return type(self).make_value(**data)
+
+
+class EventSchema(PayloadSchema):
+    """A payload with a version. ``schema_version`` is what a publisher writes."""
+
+    schema_version: ClassVar[int] = 1
+    readable_versions: ClassVar[tuple[int, ...]] = (1,)

@@ -1,0 +1,107 @@
+"""Idempotency keys of requests: the same key and payload get the same answer, and the effect happens once.
+
+Owns: the table's shape, claiming keys, remembering answers. Must not know: what a request does.
+Everything happens in the transaction of the effect, so an answer is remembered exactly when its effect is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import DateTime, Text, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, declarative_mixin, mapped_column
+
+from shared.database import Transaction, rows_json
+from shared.errors import IdempotencyKeyInProgress, IdempotencyKeyReused, OrderSagaError
+
+KEPT_HOURS = 24
+
+
+@declarative_mixin
+class IdempotencyKeyTable:
+    """Columns of ``idempotency_keys``; each service's models.py makes the table out of it."""
+
+    __tablename__ = "idempotency_keys"
+
+    scope: Mapped[str] = mapped_column(Text, primary_key=True)
+    key: Mapped[str] = mapped_column(Text, primary_key=True)
+    request_hash: Mapped[str] = mapped_column(Text)
+    answer: Mapped[Any] = mapped_column(JSONB)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """What became of a key: to be executed (``answer`` and ``error`` None), answered before, or refused."""
+
+    answer: Any = None
+    error: OrderSagaError | None = None
+
+    @property
+    def is_new(self) -> bool:
+        return self.answer is None and self.error is None
+
+
+# The advisory lock is held until the end of the transaction and is only tried: a request that is still running is
+# told apart at once, where a blocked insert would make the second caller wait for the first.
+_LOCK = text("""
+select key, pg_try_advisory_xact_lock(hashtextextended(cast(:scope as text) || ' ' || key, 0)) as is_locked
+from unnest(cast(:keys as text[])) as wanted(key)
+""")
+_FIND = text(f"""
+select key, request_hash, answer from idempotency_keys
+where scope = :scope and key = any(cast(:keys as text[]))
+  and created_at > cast(:now as timestamptz) - interval '{KEPT_HOURS} hours'
+""")  # noqa: S608
+_REMEMBER = text("""
+insert into idempotency_keys (scope, key, request_hash, answer, created_at)
+select :scope, key, request_hash, answer, cast(:now as timestamptz)
+from json_to_recordset(cast(:rows as json)) as r(key text, request_hash text, answer jsonb)
+on conflict (scope, key) do update
+set request_hash = excluded.request_hash, answer = excluded.answer, created_at = excluded.created_at
+""")
+PURGE = text(f"""
+delete from idempotency_keys where ctid = any(array(
+    select ctid from idempotency_keys
+    where created_at < cast(:now as timestamptz) - interval '{KEPT_HOURS} hours' limit 1000))
+""")  # noqa: S608
+
+
+def request_hash(request: Mapping[str, Any]) -> str:
+    """The same for the same JSON values, whatever the order of keys."""
+    return hashlib.sha256(orjson.dumps(request, option=orjson.OPT_SORT_KEYS, default=str)).hexdigest()
+
+
+def claim(tx: Transaction, scope: str, hashes: Mapping[str, str]) -> dict[str, Claim]:
+    """A Claim for each key of ``hashes`` (key → request hash). New keys stay locked until the transaction ends."""
+    if not hashes:
+        return {}
+    locked = {row.key: row.is_locked for row in tx.fetch(_LOCK, scope=scope, keys=list(hashes))}
+    # A statement of its own, after the locks: its snapshot sees what the last holder of a lock committed.
+    found = {row.key: row for row in tx.fetch(_FIND, scope=scope, keys=list(hashes), now=tx.now)}
+    return {key: _verdict(key, hash_, locked[key], found.get(key)) for key, hash_ in hashes.items()}
+
+
+def _verdict(key: str, hash_: str, is_locked: bool, found: Any) -> Claim:
+    if found is not None and found.request_hash == hash_:
+        return Claim(answer=found.answer)
+    if found is not None:
+        return Claim(error=IdempotencyKeyReused("this Idempotency-Key was used with another request", {"key": key}))
+    if not is_locked:
+        return Claim(
+            error=IdempotencyKeyInProgress("a request with this Idempotency-Key is still running", {"key": key})
+        )
+    return Claim()
+
+
+def remember(tx: Transaction, scope: str, answers: Sequence[tuple[str, str, Any]]) -> None:
+    """Keep (key, request hash, answer) for KEPT_HOURS."""
+    if answers:
+        rows = [{"key": k, "request_hash": h, "answer": a} for k, h, a in answers]
+        tx.execute(_REMEMBER, scope=scope, now=tx.now, rows=rows_json(rows))

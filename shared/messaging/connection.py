@@ -1,0 +1,65 @@
+"""Opening and abandoning AMQP connections.
+
+Owns: heartbeat, timeouts, several broker nodes in one URI. Must not know: queues.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from amqp.exceptions import AMQPError
+from kombu.connection import Connection
+
+from shared.errors import BrokerUnavailable
+
+HEARTBEAT_S = 10  # 2 s was seen to flap under load
+CONNECT_TIMEOUT_S = 5
+make_connection: Any = Connection  # kombu is untyped
+
+# Everything a dead or dying connection raises: the protocol's errors, the socket's, and py-amqp's own
+# AttributeError when the connection object was collected under our feet.
+CONNECTION_ERRORS: tuple[type[BaseException], ...] = (AMQPError, OSError, AttributeError)
+
+
+def broker_nodes(amqp_uri: str) -> list[str]:
+    """The nodes of a cluster, separated by ``;`` in one URI, in the order to be tried."""
+    return [node for node in amqp_uri.split(";") if node]
+
+
+def connect(amqp_uri: str, **transport_options: Any) -> Any:
+    """An open py-amqp connection to the first node that answers. Raises BrokerUnavailable."""
+    errors = []
+    for node in broker_nodes(amqp_uri):
+        connection: Any = make_connection(
+            node,
+            heartbeat=HEARTBEAT_S,
+            connect_timeout=CONNECT_TIMEOUT_S,
+            transport_options=transport_options,
+        )
+        try:
+            return connection.transport.establish_connection()
+        except CONNECTION_ERRORS as error:
+            errors.append(f"{connection.host}: {type(error).__name__} {error}")
+    raise BrokerUnavailable("; ".join(errors) or "AMQP_URI names no broker")
+
+
+def open_channel(connection: Any) -> Any:
+    """A channel that hands over bodies as bytes: decoding is ours, where an error can be dead-lettered."""
+    channel = connection.channel()
+    channel.auto_decode = False
+    return channel
+
+
+def abandon(connection: Any) -> None:
+    """Drop a connection that may be broken: close the socket, never wait for the broker.
+
+    ``Connection.close()`` waits for the broker's close-ok, which never comes from a frozen one.
+    """
+    transport = getattr(connection, "transport", None)
+    sock = getattr(transport, "sock", None)
+    if sock is not None:
+        with contextlib.suppress(OSError):
+            sock.close()
+    with contextlib.suppress(*CONNECTION_ERRORS):
+        connection.collect()

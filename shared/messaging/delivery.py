@@ -1,0 +1,66 @@
+"""One delivered message and the ways to settle it.
+
+Owns: acknowledging, rejecting, sanitising what came. Must not know: why a message is settled this way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from shared.messaging.connection import CONNECTION_ERRORS
+
+ATTEMPTS_HEADER = "x-attempts"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Delivery:
+    """A message as py-amqp delivered it. Settling on a dead channel does nothing: the broker delivers again."""
+
+    message: Any
+    queue: str
+
+    @property
+    def is_live(self) -> bool:
+        return self.message.channel.connection is not None
+
+    @property
+    def body(self) -> bytes | str:
+        body: bytes | str = self.message.body
+        return body
+
+    @property
+    def properties(self) -> Mapping[str, Any]:
+        properties: Mapping[str, Any] = self.message.properties
+        return properties
+
+    @property
+    def headers(self) -> Mapping[str, Any]:
+        headers = self.message.properties.get("application_headers")
+        return headers if isinstance(headers, dict) else {}
+
+    @property
+    def attempts(self) -> int:
+        """Failed attempts so far. Our own header: x-death is not interpreted on republish by RabbitMQ 4."""
+        value = self.headers.get(ATTEMPTS_HEADER, 0)
+        return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
+
+    @property
+    def exchange(self) -> str:
+        return str(self.message.delivery_info.get("exchange", ""))
+
+    def acknowledge(self, *, and_all_before: bool = False) -> None:
+        """Done with this one; with ``and_all_before`` also with every earlier delivery of its channel."""
+        with contextlib.suppress(*CONNECTION_ERRORS):
+            self.message.channel.basic_ack(self.message.delivery_tag, multiple=and_all_before)
+
+    def requeue(self) -> None:
+        with contextlib.suppress(*CONNECTION_ERRORS):
+            self.message.channel.basic_reject(self.message.delivery_tag, requeue=True)
+
+    def reject(self) -> None:
+        """To the dead-letter queue by the broker itself; without our reason, so only where we cannot publish."""
+        with contextlib.suppress(*CONNECTION_ERRORS):
+            self.message.channel.basic_reject(self.message.delivery_tag, requeue=False)

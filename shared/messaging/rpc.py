@@ -1,0 +1,180 @@
+"""Requests and replies: Nameko's wire protocol, on the service's one message loop.
+
+Owns: from a request message to a method call to a reply. Must not know: what a method does.
+
+Own entrypoint instead of ``nameko.rpc``: there a request without reply_to, or with a malformed header, kills the
+container again and again, an undecodable one is lost silently, and the reply goes out on a second connection.
+Any Nameko client works with it (`nameko shell`, ClusterRpcProxy).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections import deque
+from typing import Any
+from uuid import uuid4
+
+from amqp.basic_message import Message
+from eventlet.event import Event
+from nameko.exceptions import ContainerBeingKilled, IncorrectSignature, serialize
+from nameko.extensions import Entrypoint, SharedExtension
+
+from shared.choreography import rpc_queue
+from shared.choreography.model import RPC_EXCHANGE
+from shared.envelope import decode, encode
+from shared.errors import InvalidRequest, MethodNotFound, OrderSagaError
+from shared.logs import get_logger
+from shared.messaging.connection import CONNECTION_ERRORS
+from shared.messaging.delivery import Delivery
+from shared.messaging.message_loop import MessageLoop
+
+log = get_logger(__name__)
+
+CONCURRENT_REQUESTS = 32
+
+
+class RpcLane(SharedExtension):
+    """The queue of requests to one service; each runs in a worker of its own and is answered as it finishes."""
+
+    loop = MessageLoop()
+    prefetch = CONCURRENT_REQUESTS
+
+    def __init__(self) -> None:
+        self._methods: dict[str, Rpc] = {}
+        self._waiting: deque[Delivery] = deque()
+        self._wake_up = Event()
+        self._in_hand = 0
+        self._finishing = False
+        super().__init__()
+
+    def setup(self) -> None:
+        self.queue = rpc_queue(self.container.service_name)
+        self.loop.register(self)
+
+    def add_method(self, entrypoint: Rpc) -> None:
+        self._methods[entrypoint.method_name] = entrypoint
+
+    def arrived(self, delivery: Delivery) -> None:
+        self._waiting.append(delivery)
+        if not self._wake_up.ready():
+            self._wake_up.send()
+
+    def finish(self) -> None:
+        self._finishing = True
+        if not self._wake_up.ready():
+            self._wake_up.send()
+
+    def is_idle(self) -> bool:
+        return self._in_hand == 0
+
+    def run(self) -> None:
+        while not self._finishing:
+            self._wake_up.wait()
+            self._wake_up = Event()
+            while self._waiting and not self._finishing:
+                delivery = self._waiting.popleft()
+                if delivery.is_live:
+                    self._begin(delivery)
+
+    def _begin(self, delivery: Delivery) -> None:
+        self._in_hand += 1
+        try:
+            entrypoint, args, kwargs = self._read(delivery)
+            self._spawn(entrypoint, args, kwargs, delivery)
+        except ContainerBeingKilled:
+            self._in_hand -= 1
+        except Exception:
+            self._answer(delivery, None, sys.exc_info())
+
+    def _read(self, delivery: Delivery) -> tuple[Rpc, list[Any], dict[str, Any]]:
+        request = decode(delivery.body, delivery.properties, delivery.headers)
+        args, kwargs = request.get("args"), request.get("kwargs")
+        if not isinstance(args, list) or not isinstance(kwargs, dict):
+            raise InvalidRequest("a request holds a list `args` and an object `kwargs`")
+        routing_key = str(delivery.message.delivery_info.get("routing_key", ""))
+        method = routing_key.rpartition(".")[2]
+        if method not in self._methods:
+            raise MethodNotFound(f"{self.container.service_name} has no method {method[:100]!r}")
+        try:
+            self._methods[method].check_signature(args, kwargs)
+        except IncorrectSignature as error:
+            raise InvalidRequest(str(error)) from error
+        return self._methods[method], args, kwargs
+
+    def _spawn(self, entrypoint: Rpc, args: list[Any], kwargs: dict[str, Any], delivery: Delivery) -> None:
+        def handle_result(_worker: Any, result: Any, exc_info: Any) -> tuple[Any, Any]:
+            self._answer(delivery, result, exc_info)
+            return result, exc_info
+
+        self.container.spawn_worker(
+            entrypoint,
+            args,
+            kwargs,
+            # Nameko would crash on a foreign call_id_stack of the wrong type: always our own.
+            context_data={"call_id_stack": [f"rpc.{uuid4()}"]},
+            handle_result=handle_result,
+        )
+
+    def _answer(self, delivery: Delivery, result: Any, exc_info: Any) -> None:
+        try:
+            error = _error_of(exc_info[1]) if exc_info else None
+            self._reply(delivery, _body(result, error))
+        finally:
+            delivery.acknowledge()
+            self._in_hand -= 1
+
+    def _reply(self, delivery: Delivery, body: bytes) -> None:
+        """Not confirmed and not persistent: a caller that misses its reply asks again."""
+        reply_to = delivery.properties.get("reply_to")
+        if not isinstance(reply_to, str) or not reply_to:
+            return
+        correlation_id = str(delivery.properties.get("correlation_id", ""))[:255]
+        message = Message(
+            body,
+            content_type="application/json",
+            content_encoding="utf-8",
+            correlation_id=correlation_id,
+            delivery_mode=1,
+        )
+        with contextlib.suppress(*CONNECTION_ERRORS):
+            delivery.message.channel.basic_publish(message, exchange=RPC_EXCHANGE, routing_key=reply_to)
+
+
+class Rpc(Entrypoint):
+    """``@rpc`` on a method whose arguments and result are plain JSON. OrderSagaErrors reach the caller by name."""
+
+    lane = RpcLane()
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(expected_exceptions=OrderSagaError, **kwargs)
+
+    def setup(self) -> None:
+        self.lane.add_method(self)
+
+    def stop(self) -> None:
+        self.lane.loop.drain()
+
+
+rpc = Rpc.decorator
+
+
+def _body(result: Any, error: Any) -> bytes:
+    try:
+        return encode({"result": result, "error": error})
+    except TypeError as unserializable:
+        return encode({"result": None, "error": _error_of(unserializable)})
+
+
+def _error_of(error: BaseException) -> Any:
+    """Nameko's form. What is not ours may hold secrets or SQL: its caller gets the type, the log gets the rest."""
+    if isinstance(error, OrderSagaError):
+        return serialize(error)
+    log.error("request_failed", exc_info=error)
+    name = type(error).__name__
+    return {
+        "exc_type": "InternalError",
+        "exc_path": "",
+        "exc_args": [f"unexpected {name}", {}],
+        "value": name,
+    }

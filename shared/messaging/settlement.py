@@ -1,0 +1,118 @@
+"""What happens to an event that failed: tried again later, or set aside with its reason.
+
+Owns: attempt counting, retry queues, what a dead letter's headers say.
+Must not know: how messages are consumed.
+
+Publish first, then acknowledge: a crash in between makes a duplicate, never a loss. When publishing fails, the
+delivery is requeued, and the queue's delivery limit bounds how often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from shared.choreography import dead_letter_queue, retry_exchange
+from shared.errors import BrokerUnavailable, OrderSagaError, PermanentError, RetriesExhausted
+from shared.logs import get_logger
+from shared.messaging.confirming_publisher import ConfirmingPublisher
+from shared.messaging.delivery import ATTEMPTS_HEADER, Delivery
+
+log = get_logger(__name__)
+
+_MAX_ERROR_LENGTH = 1000
+_OWN_HEADERS = ("x-error", "x-error-code", "x-failed-at", "x-origin-queue", "x-origin-exchange")
+
+
+class Settlement:
+    """Decides between retry and dead letter for one service's events."""
+
+    def __init__(self, service: str, publisher: ConfirmingPublisher, retry_delays_s: Sequence[int]) -> None:
+        self._service = service
+        self._publisher = publisher
+        self._retry_delays_s = retry_delays_s
+
+    def settle_failed(self, delivery: Delivery, error: Exception) -> None:
+        """Permanent errors are dead-lettered at once, all others retried until the delays are used up."""
+        if isinstance(error, PermanentError):
+            self.dead_letter(delivery, error)
+        elif delivery.attempts >= len(self._retry_delays_s):
+            self.dead_letter(delivery, _exhausted(delivery, error))
+        else:
+            self._retry(delivery, error)
+
+    def dead_letter(self, delivery: Delivery, error: OrderSagaError) -> None:
+        log.error(
+            "event_dead_lettered",
+            queue=delivery.queue,
+            message_id=str(delivery.properties.get("message_id"))[:64],
+            code=error.code,
+            error=str(error)[:_MAX_ERROR_LENGTH],
+        )
+        try:
+            self._publish(delivery, "", dead_letter_queue(delivery.queue), delivery.attempts, error)
+        except PermanentError:
+            delivery.reject()
+        except BrokerUnavailable as unavailable:
+            log.warning("dead_letter_not_published", queue=delivery.queue, error=str(unavailable))
+            delivery.requeue()
+        else:
+            delivery.acknowledge()
+
+    def _retry(self, delivery: Delivery, error: Exception) -> None:
+        delay_s = self._retry_delays_s[delivery.attempts]
+        log.warning(
+            "event_retried",
+            queue=delivery.queue,
+            attempt=delivery.attempts + 1,
+            delay_s=delay_s,
+            error=f"{type(error).__name__}: {error}"[:_MAX_ERROR_LENGTH],
+        )
+        try:
+            exchange = retry_exchange(self._service, delay_s)
+            self._publish(delivery, exchange, delivery.queue, delivery.attempts + 1, error)
+        except PermanentError:
+            delivery.reject()
+        except BrokerUnavailable as unavailable:
+            log.warning("retry_not_published", queue=delivery.queue, error=str(unavailable))
+            delivery.requeue()
+        else:
+            delivery.acknowledge()
+
+    def _publish(self, delivery: Delivery, exchange: str, routing_key: str, attempts: int, error: Exception) -> None:
+        self._publisher.publish(
+            delivery.body,
+            exchange=exchange,
+            routing_key=routing_key,
+            properties=_kept_properties(delivery.properties),
+            headers=_headers(delivery, attempts, error),
+        )
+
+
+def _kept_properties(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything but what the broker must not be told again (an old expiration would drop the message)."""
+    dropped = {"application_headers", "expiration", "user_id", "delivery_mode"}
+    return {**{k: v for k, v in properties.items() if k not in dropped}, "delivery_mode": 2}
+
+
+def _headers(delivery: Delivery, attempts: int, error: Exception) -> dict[str, Any]:
+    # x-death makes RabbitMQ 3.x see a dead-letter cycle in our retries, and drop the message.
+    kept = {k: v for k, v in delivery.headers.items() if k not in _OWN_HEADERS and "-death" not in k}
+    return {
+        **kept,
+        ATTEMPTS_HEADER: attempts,
+        "x-error": f"{type(error).__name__}: {error}"[:_MAX_ERROR_LENGTH],
+        "x-error-code": getattr(error, "code", "unexpected_error"),
+        "x-failed-at": datetime.now(UTC).isoformat(),
+        "x-origin-queue": delivery.queue,
+        # A retried message arrives through the default exchange: its first origin is what an operator wants.
+        "x-origin-exchange": delivery.headers.get("x-origin-exchange") or delivery.exchange,
+    }
+
+
+def _exhausted(delivery: Delivery, error: Exception) -> RetriesExhausted:
+    return RetriesExhausted(
+        f"failed {delivery.attempts + 1} times, last with {type(error).__name__}: {error}",
+        {"attempts": delivery.attempts + 1, "last_error": str(error)[:_MAX_ERROR_LENGTH]},
+    )

@@ -1,0 +1,153 @@
+"""Starting and ending our processes: a service, its relay, its migrations.
+
+Owns: the commands `serve`, `relay` and `migrate`, signals, exit codes; each ``__main__.py`` hands in what is its own.
+Must not know: any service. Imports little at the top: `serve` must patch sockets before anything else is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from shared.errors import Misconfigured
+
+WORKERS = 64
+DRAIN_LIMIT_S = 20
+EXIT_MISCONFIGURED = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceProcess:
+    """What ``shared`` needs to know of a service to run it. ``service`` and ``settings`` are "module:name".
+
+    ``after_migrate`` prepares whatever else the service keeps its data in.
+    """
+
+    name: str
+    service: str
+    settings: str
+    database_setting: str
+    migrations: Path
+    after_migrate: Callable[[Mapping[str, str]], None] | None = None
+
+
+def run(process: ServiceProcess, arguments: list[str], environment: Mapping[str, str]) -> int:
+    """Do what ``arguments`` say; the exit code."""
+    commands: dict[str, Callable[[ServiceProcess, Mapping[str, str]], None]] = {
+        "serve": serve,
+        "relay": relay,
+        "migrate": migrate,
+    }
+    if len(arguments) != 1 or arguments[0] not in commands:
+        sys.stderr.write(f"usage: python -m {process.name} {'|'.join(commands)}\n")
+        return EXIT_MISCONFIGURED
+    try:
+        commands[arguments[0]](process, environment)
+    except Misconfigured as error:
+        sys.stderr.write(f"{process.name}: {error}\n")
+        return EXIT_MISCONFIGURED
+    return 0
+
+
+def serve(process: ServiceProcess, environment: Mapping[str, str]) -> None:
+    """Run the Nameko service until SIGTERM, then finish what is in hand."""
+    import eventlet
+
+    eventlet.monkey_patch()
+
+    import nameko_cron
+    from nameko.runners import ServiceRunner
+
+    from shared.config import ProcessSettings, Source
+    from shared.logs import configure_logs
+    from shared.settings_provider import SETTINGS_KEY
+
+    # nameko-cron prints the seconds to its next tick, each time.
+    nameko_cron.print = lambda *_args: None
+    source = Source(values=environment)
+    settings = ProcessSettings.read(source)
+    configure_logs(process=process.name, level=settings.log_level, style=settings.log_format)
+    runner = ServiceRunner(
+        {
+            "AMQP_URI": settings.amqp_uri,
+            "DB_URIS": {f"{process.name}:Base": source.text(process.database_setting)},
+            "max_workers": WORKERS,
+            SETTINGS_KEY: _load(process.settings).read(source),
+        }
+    )
+    runner.add_service(_load(process.service))
+    _serve_until_terminated(runner, eventlet)
+
+
+def _serve_until_terminated(runner: Any, eventlet: Any) -> None:
+    def terminate(_signal: int, _frame: Any) -> None:
+        # The last resort: a drain that hangs is ended by SIGALRM's default, and the broker redelivers.
+        signal.alarm(DRAIN_LIMIT_S)
+        # Signal handlers run in the hub, which must not wait: stop in a thread of its own.
+        eventlet.spawn_n(runner.stop)
+
+    signal.signal(signal.SIGTERM, terminate)
+    signal.signal(signal.SIGINT, terminate)
+    runner.start()
+    waiting = eventlet.spawn(runner.wait)
+    while True:
+        try:
+            waiting.wait()
+            return
+        except InterruptedError:  # a signal arrived while the hub waited on a socket
+            continue
+
+
+def relay(process: ServiceProcess, environment: Mapping[str, str]) -> None:
+    """Run the outbox relay until SIGTERM; on standby while another one is active."""
+    from shared.choreography import event_exchange, load_choreography
+    from shared.config import ProcessSettings, Source
+    from shared.logs import configure_logs
+    from shared.messaging.pipelined_publisher import PipelinedPublisher
+    from shared.relay import Relay, RelaySettings
+
+    source = Source(values=environment)
+    settings = ProcessSettings.read(source)
+    configure_logs(process=f"{process.name}.relay", level=settings.log_level, style=settings.log_format)
+    events = load_choreography().events
+    worker = Relay(
+        RelaySettings(
+            service=process.name,
+            database_url=source.text(process.database_setting),
+            retention_s=source.seconds("OUTBOX_RETENTION_S", 7 * 24 * 3600),
+        ),
+        PipelinedPublisher(
+            settings.amqp_uri,
+            event_exchange(process.name),
+            lambda event_type: event_type in events and bool(events[event_type].consumers),
+        ),
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _signal, _frame: worker.stop())
+    worker.run()
+
+
+def migrate(process: ServiceProcess, environment: Mapping[str, str]) -> None:
+    """Bring the database to the newest schema; two at once are safe."""
+    from shared.config import Source
+    from shared.migrations import upgrade
+
+    upgrade(process.migrations, Source(values=environment).text(process.database_setting))
+    if process.after_migrate:
+        process.after_migrate(environment)
+
+
+def _load(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)
+
+
+def main(process: ServiceProcess) -> None:
+    """The body of every ``__main__.py``."""
+    sys.exit(run(process, sys.argv[1:], os.environ))

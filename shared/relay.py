@@ -1,0 +1,186 @@
+"""The relay: takes events from a service's outbox to the broker. One process per service, any number on standby.
+
+Owns: election, the read → publish → mark cycle, backing off, purging. Must not know: what the events mean.
+
+At least once: a crash between publish and mark publishes again, and the consumers' inboxes absorb it. Rows of one
+aggregate are never in flight together, so they arrive in the order recorded even when one of them is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import psycopg2
+from sqlalchemy.engine import make_url
+
+from shared.database import CONNECT_ARGS
+from shared.errors import BrokerUnavailable
+from shared.logs import get_logger
+from shared.messaging.pipelined_publisher import Window
+from shared.outbox import (
+    MARK_PUBLISHED,
+    NOTIFY_CHANNEL,
+    PARK_REFUSED,
+    PURGE_PUBLISHED,
+    READ_UNPUBLISHED,
+    OutboxRow,
+    row_from_record,
+)
+
+log = get_logger(__name__)
+
+WINDOW = 500
+POLL_S = 1.0
+PURGE_EVERY_S = 60.0
+ELECTION_LOCK = 0x0BB0  # one per database, so the same number serves every service
+BACKOFF_S = (0.2, 0.5, 1, 2, 5)
+
+
+class Publisher(Protocol):
+    """What the relay needs of PipelinedPublisher."""
+
+    @property
+    def is_open(self) -> bool: ...
+
+    def connect(self) -> None: ...
+
+    def publish(self, rows: list[OutboxRow]) -> Window: ...
+
+    def wait(self, seconds: float, wake_up: Any = None) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelaySettings:
+    """``retention_s``: how long published rows are kept, for looking back and for publishing one again."""
+
+    service: str
+    database_url: str
+    retention_s: float
+
+
+class Relay:
+    """Runs until :meth:`stop`; survives the loss of broker and database."""
+
+    def __init__(self, settings: RelaySettings, publisher: Publisher) -> None:
+        self._settings = settings
+        self._publisher = publisher
+        self._connection: Any = None
+        self._stopping = False
+        self._purge_at = 0.0
+
+    def stop(self) -> None:
+        """Finish the window in hand and return from :meth:`run`. Safe in a signal handler."""
+        self._stopping = True
+
+    def run(self) -> None:
+        failures = 0
+        while not self._stopping:
+            try:
+                self._serve()
+            except (psycopg2.Error, BrokerUnavailable) as error:
+                log.warning("relay_interrupted", error=f"{type(error).__name__}: {error}"[:300])
+                self._disconnect_database()
+                self._sleep(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
+                failures += 1
+            else:
+                failures = 0
+        self._disconnect_database()
+        self._publisher.close()
+
+    def _serve(self) -> None:
+        self._connect_database()
+        if not self._is_elected():
+            self._sleep(POLL_S)
+            return
+        log.info("relay_active")
+        self._execute(f"listen {NOTIFY_CHANNEL}")
+        while not self._stopping:
+            if not self._publisher.is_open:
+                self._publisher.connect()
+            if not self.relay_once():
+                self._idle()
+
+    def _is_elected(self) -> bool:
+        """The lock lives as long as this database session: a relay that dies frees it for a standby."""
+        return bool(self._execute("select pg_try_advisory_lock(%s)", (ELECTION_LOCK,))[0][0])
+
+    def relay_once(self) -> bool:
+        """Publish one window and mark it; False when there was nothing to publish."""
+        rows = self._read()
+        if not rows:
+            return False
+        outcome = self._publisher.publish(rows)
+        self._mark(outcome)
+        return True
+
+    def _read(self) -> list[OutboxRow]:
+        records = self._execute(READ_UNPUBLISHED, {"limit": WINDOW})
+        return list(first_of_each_aggregate(row_from_record(r, self._settings.service) for r in records))
+
+    def _mark(self, outcome: Window) -> None:
+        if outcome.confirmed:
+            self._execute(MARK_PUBLISHED, {"ids": outcome.confirmed})
+        if outcome.refused:
+            log.error("events_refused", count=len(outcome.refused), first=next(iter(outcome.refused.values())))
+            self._execute(PARK_REFUSED, {"ids": list(outcome.refused)})
+
+    def _idle(self) -> None:
+        if time.monotonic() >= self._purge_at:
+            self._execute(PURGE_PUBLISHED, {"retention_s": self._settings.retention_s})
+            self._purge_at = time.monotonic() + PURGE_EVERY_S
+        self._drop_notifications()
+        self._publisher.wait(POLL_S, wake_up=self._connection)
+
+    def _drop_notifications(self) -> None:
+        self._connection.poll()
+        self._connection.notifies.clear()
+
+    def _connect_database(self) -> None:
+        if self._connection is None:
+            self._connection = connect_autocommit(self._settings.database_url)
+
+    def _disconnect_database(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(psycopg2.Error):
+                connection.close()
+
+    def _execute(self, statement: str, parameters: Any = None) -> list[Any]:
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement, parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def _sleep(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not self._stopping and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+
+def first_of_each_aggregate(rows: Iterable[OutboxRow]) -> Iterable[OutboxRow]:
+    """Later rows of an aggregate wait for the next window, so that a refused one cannot be overtaken."""
+    seen: set[str] = set()
+    for row in rows:
+        if row.aggregate_id not in seen:
+            seen.add(row.aggregate_id)
+            yield row
+
+
+def connect_autocommit(database_url: str) -> Any:
+    """A psycopg2 connection from a SQLAlchemy URL, every statement its own transaction."""
+    url = make_url(database_url)
+    connection = psycopg2.connect(
+        host=url.host,
+        port=url.port,
+        user=url.username,
+        password=url.password,
+        dbname=url.database,
+        **CONNECT_ARGS,
+    )
+    connection.autocommit = True
+    return connection

@@ -1,0 +1,145 @@
+"""What a stack remembers, and the addresses made from it."""
+
+from pathlib import Path
+
+import pytest
+
+from ops.applications import application_processes, checked_replicas, merged_settings, service_environment
+from ops.errors import StackError, last_lines
+from ops.external import external_servers
+from ops.folder import StackFolder, exclusive_lock, lock_holder, write_atomically
+from ops.state import DATABASE_VARIABLES, StackState, fresh_state, load_state, save_state
+
+PORTS = {"postgres": 21000, "amqp": 21001, "management": 21002, "distribution": 21003, "gateway": 21004}
+FOREIGN_BROKER = "amqp://someone:secret@broker.example:5672/shop"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> StackFolder:
+    layout = StackFolder(root=tmp_path / ".stack")
+    layout.create()
+    return layout
+
+
+@pytest.fixture
+def state(folder: StackFolder) -> StackState:
+    return fresh_state(folder).changed(ports=PORTS)
+
+
+def test_state_survives_a_restart_and_is_private(folder: StackFolder, state: StackState) -> None:
+    save_state(folder, state)
+    assert load_state(folder) == state
+    assert folder.state_file.stat().st_mode & 0o777 == 0o600
+
+
+def test_no_state_is_no_error_but_a_damaged_one_says_what_to_do(folder: StackFolder) -> None:
+    assert load_state(folder) is None
+    folder.state_file.write_text('{"ports": ')
+    with pytest.raises(StackError) as caught:
+        load_state(folder)
+    assert "damaged" in caught.value.message
+    assert "delete that one file" in caught.value.hint
+
+
+def test_folders_differ_in_identity_passwords_and_node(tmp_path: Path) -> None:
+    one, other = (fresh_state(StackFolder(root=tmp_path / name)) for name in ("one", "other"))
+    assert one.node != other.node
+    assert not set(one.passwords.values()) & set(other.passwords.values())
+    assert len(set(one.passwords.values())) == len(one.passwords)
+
+
+def test_addresses_name_the_vhost_in_a_way_every_client_reads(state: StackState) -> None:
+    password = state.passwords["ordersaga"]
+    assert state.amqp_uri() == f"amqp://ordersaga:{password}@127.0.0.1:21001/%2F"
+    assert state.database_url("psp") == f"postgresql+psycopg2://psp:{state.passwords['psp']}@127.0.0.1:21000/psp"
+
+
+def test_external_servers_replace_private_ones(state: StackState) -> None:
+    state = state.changed(external={"AMQP_URI": FOREIGN_BROKER, "ORDER_DATABASE_URL": "postgresql://o:p@db/orders"})
+    assert state.amqp_uri() == FOREIGN_BROKER
+    assert state.management_url() is None
+    assert state.database_url("order_service") == "postgresql://o:p@db/orders"
+    assert state.private_databases == ("inventory_service", "payment_service", "psp")
+
+
+def test_own_addresses_in_the_environment_are_not_external_servers(state: StackState) -> None:
+    own = {"AMQP_URI": state.amqp_uri(), "ORDER_DATABASE_URL": state.database_url("order_service")}
+    assert external_servers(own, state) == {}
+
+
+def test_the_choice_of_external_servers_is_remembered_until_another_is_made(state: StackState) -> None:
+    chosen = external_servers({"AMQP_URI": FOREIGN_BROKER, "HOME": "/root"}, state)
+    assert chosen == {"AMQP_URI": FOREIGN_BROKER}
+    assert external_servers({}, state.changed(external=chosen)) == chosen
+
+
+def test_the_simulator_needs_a_database_when_all_others_are_external(state: StackState) -> None:
+    services = [variable for name, variable in DATABASE_VARIABLES.items() if name != "psp"]
+    urls = {variable: f"postgresql://u:p@db/{variable}" for variable in services}
+    with pytest.raises(StackError) as caught:
+        external_servers(urls, state)
+    assert "PSP_DATABASE_URL" in caught.value.hint
+    # With a private cluster for one of the services there is room for the simulator too.
+    assert external_servers({"PAYMENT_DATABASE_URL": urls["PAYMENT_DATABASE_URL"]}, state)
+
+
+def test_a_service_sees_its_own_database_only(folder: StackFolder, state: StackState) -> None:
+    orders = service_environment(folder, state, "order_service")
+    payments = service_environment(folder, state, "payment_service")
+    variables = set(DATABASE_VARIABLES.values())
+    assert variables & set(orders) == {"ORDER_DATABASE_URL"}
+    assert variables & set(payments) == {"PAYMENT_DATABASE_URL", "PSP_DATABASE_URL"}
+
+
+def test_replicas_get_names_of_their_own(folder: StackFolder, state: StackState) -> None:
+    state = state.changed(replicas={"order_service": 3, "payment_relay": 0})
+    names = [spec.name for spec in application_processes(folder, state)]
+    assert [name for name in names if name.startswith("order_service")] == [
+        "order_service",
+        "order_service-2",
+        "order_service-3",
+    ]
+    assert "payment_relay" not in names
+    assert names[-1] == "gateway"
+
+
+@pytest.mark.parametrize("replicas", [{"gateway": 2}, {"nobody": 1}, {"order_service": -1}])
+def test_impossible_replicas_are_refused(replicas: dict[str, int]) -> None:
+    with pytest.raises(StackError):
+        checked_replicas(replicas)
+
+
+def test_settings_are_added_changed_and_forgotten() -> None:
+    known = {"LOG_LEVEL": "DEBUG", "RESERVATION_TTL_S": "5"}
+    assert merged_settings(known, {"LOG_LEVEL": "", "X": "1"}) == {"RESERVATION_TTL_S": "5", "X": "1"}
+
+
+@pytest.mark.parametrize("name", ["AMQP_URI", "PSP_DATABASE_URL", "no good", ""])
+def test_settings_cannot_take_the_place_of_what_the_stack_decides(name: str) -> None:
+    with pytest.raises(StackError):
+        merged_settings({}, {name: "x"})
+
+
+def test_a_lock_is_held_once_and_freed_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    assert lock_holder(path) is None
+    with exclusive_lock(path) as first, exclusive_lock(path) as second:
+        assert first
+        assert not second
+        assert lock_holder(path) is not None
+    assert lock_holder(path) is None
+
+
+def test_an_atomic_write_leaves_nothing_beside_the_file(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "a.json", "one")
+    write_atomically(tmp_path / "a.json", "two")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+    assert (tmp_path / "a.json").read_text() == "two"
+
+
+def test_the_last_lines_of_a_log(tmp_path: Path) -> None:
+    log = tmp_path / "x.log"
+    log.write_bytes(b"".join(b"line %d\n" % number for number in range(20_000)) + b"caf\xff")
+    assert last_lines(log, 2) == ["line 19999", "caf\ufffd"]
+    assert last_lines(tmp_path / "missing.log", 2) == []
+    assert last_lines(log, 0) == []
