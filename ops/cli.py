@@ -28,9 +28,16 @@ _NOT_RUNNING = 3
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+class _PatientConsole(Console):
+    """`ordersaga up | head -1` must not stop an `up` half-way because nobody reads on."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
 def _console() -> Console:
     """Where people read; stdout stays clean for what scripts read."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return _PatientConsole(stderr=True, highlight=False, soft_wrap=True)
 
 
 def _readable_errors(command: Command) -> Command:
@@ -244,7 +251,7 @@ def demo(stack: Stack) -> None:
     """Play the scenarios on the stack (it is started if need be) and print their timelines."""
     # Looked up only now: the other commands must work without what the demo needs.
     scenes = importlib.import_module("ops.demo")
-    sys.exit(scenes.run(stack.folder, Console(highlight=False)))
+    sys.exit(scenes.run(stack, _console(), os.environ))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Owns: how a stack looks on a screen. Must not know: how it got that way."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -42,13 +43,20 @@ def where_to_look(stack: Stack) -> dict[str, str]:
     runs_gateway = any(process.name == "gateway" for process in stack.processes())
     return {
         **({"gateway": environment["GATEWAY_URL"]} if runs_gateway else {}),
-        **({"management UI": _login(environment["MANAGEMENT_URL"])} if "MANAGEMENT_URL" in environment else {}),
-        "logs": f"{stack.folder / 'logs'}   or: {command} logs -f",
-        "nameko": f"{command} shell   or: nameko shell --broker '{environment['AMQP_URI']}'",
+        **(_private_broker(environment, command) if stack.has_private_broker() else {"nameko": f"{command} shell"}),
         "database": f"{command} psql order_service",
+        "logs": f"{stack.folder / 'logs'}   or: {command} logs -f",
         "addresses": f'eval "$({command} env)"',
         "processes": f"{command} status",
         "stop": f"{command} down",
+    }
+
+
+def _private_broker(environment: Mapping[str, str], command: str) -> dict[str, str]:
+    """Logins of the private broker are shown; those of somebody else's broker never."""
+    return {
+        "management UI": _login(environment["MANAGEMENT_URL"]),
+        "nameko": f"{command} shell   or: nameko shell --broker '{environment['AMQP_URI']}'",
     }
 
 

@@ -158,13 +158,12 @@ def why_unreachable(uri: str) -> str | None:
 
 def _reason(error: BaseException) -> str:
     """pika wraps errors in errors without words: dig until one says something."""
-    seen = error
-    while not str(seen).strip("() ") and (seen.__cause__ or seen.__context__ or seen.args):
-        inner = seen.__cause__ or seen.__context__ or seen.args[0]
+    while not str(error):
+        inner = getattr(error, "exception", None) or next(iter(error.args), None)
         if not isinstance(inner, BaseException):
             break
-        seen = inner
-    return f"{type(seen).__name__}: {seen}".strip(": ")
+        error = inner
+    return f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
 def normal_uri(uri: str) -> str:

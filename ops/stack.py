@@ -154,7 +154,7 @@ class Stack:
         state = self._known_state()
         management = state.management_url(rabbitmq.ADMINISTRATOR)
         return {
-            **({"ADMIN_MANAGEMENT_URL": management} if management else {}),
+            **({"ADMIN_MANAGEMENT_URL": management} if management and state.private_broker else {}),
             **(
                 {"ADMIN_DATABASE_URL": state.database_url("postgres", role="postgres")}
                 if state.private_databases
@@ -167,6 +167,10 @@ class Stack:
         if state is None or not (state.ports or state.external):
             raise StackError(f"there is no stack in {self.folder}", hint="start one with `ordersaga up`")
         return state
+
+    def has_private_broker(self) -> bool:
+        """Whether the broker is ours: then its passwords are generated ones that may be shown."""
+        return self._known_state().private_broker
 
     def is_up(self) -> bool:
         return self._supervision.pid() is not None

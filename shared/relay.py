@@ -134,12 +134,15 @@ class Relay:
         if time.monotonic() >= self._purge_at:
             self._execute(PURGE_PUBLISHED, {"retention_s": self._settings.retention_s})
             self._purge_at = time.monotonic() + PURGE_EVERY_S
-        self._drop_notifications()
-        self._publisher.wait(POLL_S, wake_up=self._connection)
+        # One that came since the last read, or with it, would not make the socket readable again: read once more.
+        if not self._was_notified():
+            self._publisher.wait(POLL_S, wake_up=self._connection)
 
-    def _drop_notifications(self) -> None:
+    def _was_notified(self) -> bool:
         self._connection.poll()
+        was_notified = bool(self._connection.notifies)
         self._connection.notifies.clear()
+        return was_notified
 
     def _connect_database(self) -> None:
         if self._connection is None:
