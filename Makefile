@@ -7,7 +7,7 @@
 BIN := .venv/bin
 READY := .venv/.complete
 ORDERSAGA := $(BIN)/ordersaga
-PACKAGES := order_service inventory_service payment_service gateway shared ops
+PACKAGES := order_service inventory_service payment_service gateway shared ops benchmarks
 COMPILE := $(BIN)/pip-compile --quiet --allow-unsafe --generate-hashes --no-emit-find-links --no-emit-index-url --strip-extras
 ARGS ?=
 
@@ -58,6 +58,10 @@ check: $(READY) ## Lint, formatting, types, walls between packages, declared cho
 format: $(READY) ## Format the code and sort its imports
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+.PHONY: contract
+contract: $(READY) ## Write rabbitmq/definitions.json and docs/events.md anew from rabbitmq/choreography.yml
+	$(BIN)/python -m shared.choreography write
 
 .PHONY: bench-quick
 bench-quick: $(READY) ## Measure throughput and latency on small counts; the last line is JSON

@@ -239,6 +239,9 @@ def _give_back(holding: Holding, status: HoldingStatus, kind: MovementKind, reas
 
 
 def _release_unpaid(holding: Holding, _event: PaymentFailed, _shelf: Shelf, _now: datetime, _rules: Rules) -> Decision:
+    if holding.expires_at is None:
+        # Paid already. One payment per order: this can only have been dispatched by hand, and must not free the stock.
+        return Decision(holding=holding)
     return _give_back(holding, HoldingStatus.RELEASED, MovementKind.RELEASED, "payment_failed")
 
 

@@ -14,6 +14,7 @@ from inventory_service import handlers, queries
 from inventory_service.schemas import AdjustmentSchema, NewProductSchema, ProductView
 from shared import idempotency
 from shared.database import Transaction
+from shared.envelope import is_short_text
 from shared.errors import InvalidRequest, ProductNotFound
 
 LARGEST_PAGE = 100
@@ -23,6 +24,7 @@ _NEW_PRODUCT, _ADJUSTMENT, _PRODUCT = NewProductSchema(), AdjustmentSchema(), Pr
 def create_product(tx: Transaction, product: Any, key: Any, correlation_id: Any) -> dict[str, Any]:
     """{"product", "replayed"}. Raises InvalidRequest, ProductExists, IdempotencyKeyReused, IdempotencyKeyInProgress."""
     wanted = _load(_NEW_PRODUCT, product)
+    _check_correlation_id(correlation_id)
 
     def run() -> dict[str, Any]:
         handlers.create_product(tx, wanted, correlation_id)
@@ -35,6 +37,7 @@ def create_product(tx: Transaction, product: Any, key: Any, correlation_id: Any)
 def adjust_stock(tx: Transaction, adjustment: Any, key: Any, correlation_id: Any) -> dict[str, Any]:
     """{"product", "replayed"}. Raises InvalidRequest, ProductNotFound, Conflict and the errors of the key."""
     wanted = _load(_ADJUSTMENT, adjustment)
+    _check_correlation_id(correlation_id)
 
     def run() -> dict[str, Any]:
         handlers.adjust_stock(tx, wanted, correlation_id)
@@ -42,6 +45,12 @@ def adjust_stock(tx: Transaction, adjustment: Any, key: Any, correlation_id: Any
 
     answer, replayed = _once(tx, "adjust_stock", key, adjustment, run)
     return {"product": answer, "replayed": replayed}
+
+
+def _check_correlation_id(value: Any) -> None:
+    """It travels as an AMQP property: one that does not fit could never be published."""
+    if value is not None and not is_short_text(value):
+        raise InvalidRequest("correlationId is not a short text", {"errors": {"correlationId": ["not a short text"]}})
 
 
 def _once(

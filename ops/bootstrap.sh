@@ -16,6 +16,16 @@ fail() {
     exit 1
 }
 
+# One run at a time. The lock is on this very file; a pip that outlived an interrupted run holds it until its end.
+exec 9<ops/bootstrap.sh
+flock -n 9 || {
+    say "another run is making $venv: waiting for it"
+    flock -w 600 9 || fail "it does not end" "look for a pip that hangs: ps ax | grep pip"
+    if [ "$complete" -nt requirements-dev.lock ] && [ "$complete" -nt setup.cfg ]; then
+        exit 0
+    fi
+}
+
 is_python_3_11() { "$1" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; }
 can_make_venvs() { "$1" -c 'import ensurepip, venv' 2>/dev/null; }
 
@@ -71,11 +81,15 @@ if [ ! -x "$venv/bin/pip" ]; then
     say "making $venv with $python"
     "$python" -m venv "$venv" || fail "cannot make $venv" "is the disk full, or the folder not yours?"
 fi
+pip_install() {
+    "$venv/bin/python" -m pip install --quiet "$@" >"$venv/pip.log" 2>&1 || {
+        tail -n 25 "$venv/pip.log" >&2
+        fail "pip could not install the Python packages" "see above; then run make again"
+    }
+}
 say "installing the locked Python packages (a minute or two)"
-"$venv/bin/python" -m pip install --quiet --require-hashes -r requirements-dev.lock \
-    || fail "pip could not install the locked packages" "see above; then run make again"
+pip_install --require-hashes -r requirements-dev.lock
 say "installing OrderSaga itself into $venv"
-"$venv/bin/python" -m pip install --quiet --no-deps --no-build-isolation -e . \
-    || fail "pip could not install OrderSaga" "see above; then run make again"
+pip_install --no-deps --no-build-isolation -e .
 touch "$complete"
 rm -f "$building"

@@ -140,6 +140,8 @@ def down(stack: Stack, delete_data: bool) -> None:
     """Stop everything: gateway, services and relays, broker, databases."""
     ran = stack.down(delete_data=delete_data)
     _console().print("stopped" if ran else f"nothing runs in {stack.folder}")
+    if delete_data:
+        _console().print("its data is deleted")
 
 
 @main.command()

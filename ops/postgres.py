@@ -99,9 +99,9 @@ class Cluster:
         if not self.exists():
             self._initialise()
         self._remove_stale_pid_file()
-        self._write(self.data / "postgresql.conf", _SETTINGS.format(port=self.port))
+        # Read last of all: what initdb found out about this machine stays in postgresql.conf.
+        self._write(self.data / "postgresql.auto.conf", _SETTINGS.format(port=self.port))
         self._write(self.data / "pg_hba.conf", _ACCESS)
-        (self.data / "postgresql.auto.conf").unlink(missing_ok=True)
 
     def _initialise(self) -> None:
         """initdb beside the final place, then rename: an interrupted one is never taken for a cluster."""

@@ -91,9 +91,8 @@ class Stack:
         try:
             yield
         except BaseException as error:
-            if not ran_before:
-                self._report("stopping again what was started; the logs stay")
-                self._stop()
+            if not ran_before and self._stop():
+                self._report("what had been started is stopped again; the logs stay")
             if isinstance(error, OSError):
                 raise StackError(f"{error.strerror or error}: {error.filename or self.folder}") from error
             raise

@@ -188,7 +188,8 @@ def _reserve(order: Order, event: StockReserved, rules: Rules) -> Decision:
     """PENDING → RESERVED, unless this reservation is already known to be over."""
     if order.stock is not Stock.HELD or order.stock_generation != event.generation:
         return Decision(order=order, applied=False, note="that reservation is already over")
-    deadline_at = event.expires_at + rules.reserved_grace if event.expires_at else None
+    # Without expiry it is paid: word of that is on its way, and until it comes the old deadline stands.
+    deadline_at = event.expires_at + rules.reserved_grace if event.expires_at else order.deadline_at
     return _move(order, OrderStatus.RESERVED, deadline_at=deadline_at)
 
 
@@ -202,15 +203,9 @@ def _confirm(order: Order, _event: PaymentTaken, _rules: Rules) -> Decision:
 
 
 def _reject(order: Order, event: StockRejected, _rules: Rules) -> Decision:
+    """A rejection is inventory's last word. A paid order too is cancelled by it, and refunded through that."""
     expired = event.reason == CancelReason.RESERVATION_EXPIRED
     return _cancel(order, CancelReason.RESERVATION_EXPIRED if expired else CancelReason.OUT_OF_STOCK)
-
-
-def _reject_confirmed(order: Order, event: StockRejected, rules: Rules) -> Decision:
-    """Paid, but the reservation had expired and the stock is gone: cancelled, and refunded through that."""
-    if event.reason != CancelReason.RESERVATION_EXPIRED:
-        return Decision(order=order, applied=False, note="a paid order is rejected only for an expired reservation")
-    return _reject(order, event, rules)
 
 
 def _returned(order: Order, event: StockReturned, _rules: Rules) -> Decision:
@@ -230,6 +225,7 @@ def _timeout(order: Order, _event: DeadlinePassed, _rules: Rules) -> Decision:
 
 
 def _refunded(order: Order, event: MoneyReturned, _rules: Rules) -> Decision:
+    """All of it back: cancelled, even where the refund overtook the payment (confirming it would ship for nothing)."""
     if event.total_refunded < order.price:
         return Decision(order=order, note="partly refunded")
     return _cancel(order, CancelReason.REFUNDED)
@@ -244,7 +240,7 @@ TRANSITIONS: Mapping[tuple[OrderStatus, type[Any]], Rule] = {
     (_S.PENDING, PaymentTaken): _confirm_unreserved,
     (_S.PENDING, PaymentFailed): _payment_failed,
     (_S.PENDING, PaymentCancelled): _recorded("the expiry of the reservation decides"),
-    (_S.PENDING, MoneyReturned): _recorded("nothing was confirmed yet"),
+    (_S.PENDING, MoneyReturned): _refunded,
     (_S.PENDING, MoneyReturnFailed): _recorded("an operator is needed"),
     (_S.PENDING, DeadlinePassed): _timeout,
     (_S.RESERVED, StockReserved): _recorded("already reserved"),
@@ -254,11 +250,11 @@ TRANSITIONS: Mapping[tuple[OrderStatus, type[Any]], Rule] = {
     (_S.RESERVED, PaymentTaken): _confirm,
     (_S.RESERVED, PaymentFailed): _payment_failed,
     (_S.RESERVED, PaymentCancelled): _recorded("the expiry of the reservation decides"),
-    (_S.RESERVED, MoneyReturned): _recorded("nothing was confirmed yet"),
+    (_S.RESERVED, MoneyReturned): _refunded,
     (_S.RESERVED, MoneyReturnFailed): _recorded("an operator is needed"),
     (_S.RESERVED, DeadlinePassed): _timeout,
     (_S.CONFIRMED, StockReserved): _recorded("already confirmed"),
-    (_S.CONFIRMED, StockRejected): _reject_confirmed,
+    (_S.CONFIRMED, StockRejected): _reject,
     (_S.CONFIRMED, StockReturned): _recorded("paid: waits for a new reservation or a rejection"),
     (_S.CONFIRMED, PaymentAwaited): _recorded("already paid"),
     (_S.CONFIRMED, PaymentTaken): _recorded("already paid"),

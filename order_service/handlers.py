@@ -53,8 +53,16 @@ class Changes:
         **body: Any,
     ) -> Envelope:
         """Record an event of our own: in the outbox, and in the timeline of its order."""
-        envelope = caused_by(cause, type=event_type, source=SERVICE, now=tx.now, correlation_id=correlation_id)
-        payload = _SCHEMAS[event_type].dump({"order_id": order_id, **body})
+        schema = _SCHEMAS[event_type]
+        envelope = caused_by(
+            cause,
+            type=event_type,
+            source=SERVICE,
+            now=tx.now,
+            correlation_id=correlation_id,
+            schema_version=schema.schema_version,
+        )
+        payload = schema.dump({"order_id": order_id, **body})
         self.outgoing.append(Outgoing(envelope=envelope, aggregate_id=str(order_id), payload=payload))
         self.timeline.append(timeline_row(envelope, order_id, payload, decision="emitted", note=""))
         return envelope

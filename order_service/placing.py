@@ -26,6 +26,7 @@ from shared.errors import (
     OrderSagaError,
     PriceMismatch,
     UnknownItem,
+    Unprocessable,
 )
 
 SCOPE = "place_order"
@@ -34,8 +35,10 @@ _ERRORS: dict[str, type[OrderSagaError]] = {
     "mixed_sellers": MixedSellers,
     "mixed_currencies": MixedCurrencies,
     "price_mismatch": PriceMismatch,
+    "price_too_high": Unprocessable,
 }
 _SUMMARY = OrderSummaryView()
+_TWICE = idempotency.Claim(error=IdempotencyKeyInProgress("the same key comes twice at once"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,24 +66,26 @@ def place_orders(tx: Transaction, requests: Sequence[Request], settings: Setting
     products = queries.products(tx, (item for r in requests for item, _ in r.order.items))
     new = _New()
     outcomes: list[Outcome] = []
-    in_this_batch: set[str] = set()
     for request in requests:
-        claim = claims[request.key] if request.key is not None else idempotency.Claim()
+        claim = claims.pop(request.key, _TWICE) if request.key is not None else idempotency.Claim()
         if claim.error:
             outcomes.append(claim.error)
         elif not claim.is_new:
             outcomes.append(Placed(summary=claim.answer, replayed=True))
-        elif request.key is not None and request.key in in_this_batch:
-            outcomes.append(IdempotencyKeyInProgress("the same key comes twice at once", {"key": request.key}))
         else:
-            in_this_batch |= {request.key} if request.key is not None else set()
             outcomes.append(new.place(tx, request, products, settings))
     new.save(tx)
     return outcomes
 
 
 def _claim_keys(tx: Transaction, requests: Sequence[Request]) -> dict[str, idempotency.Claim]:
-    return idempotency.claim(tx, SCOPE, {r.key: r.hash for r in requests if r.key is not None})
+    """For each key the claim of the first request that bears it."""
+    return idempotency.claim(tx, SCOPE, first_hashes(requests))
+
+
+def first_hashes(requests: Sequence[Request]) -> dict[str, str]:
+    """Key → hash. Where a key comes twice the first one counts: the other must not get the first one's answer."""
+    return {r.key: r.hash for r in reversed(requests) if r.key is not None}
 
 
 class _New:

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+LARGEST_PRICE = Decimal("9999999999.99")
+"""What a price can be on the wire and in the database."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Product:
@@ -33,7 +36,10 @@ class Line:
 
 
 class CannotPlace(Exception):
-    """Why an order cannot be placed: ``kind`` is unknown_item, mixed_sellers, mixed_currencies or price_mismatch."""
+    """Why an order cannot be placed.
+
+    ``kind`` is unknown_item, mixed_sellers, mixed_currencies, price_mismatch or price_too_high.
+    """
 
     def __init__(self, kind: str, message: str, details: Mapping[str, Any]) -> None:
         self.kind, self.message, self.details = kind, message, details
@@ -51,8 +57,8 @@ class Priced:
 def price_order(wanted: Sequence[tuple[str, int]], products: Mapping[str, Product]) -> Priced:
     """Lines, total and currency from the price list, never from the client. Lines of one item are added up.
 
-    Raises CannotPlace: an item is not for sale, or there is more than one seller or currency (contract: one seller
-    per order).
+    Raises CannotPlace: an item is not for sale, there is more than one seller or currency (contract: one seller
+    per order), or the total is over LARGEST_PRICE.
     """
     quantities: dict[str, int] = {}
     for item, quantity in wanted:
@@ -64,9 +70,12 @@ def price_order(wanted: Sequence[tuple[str, int]], products: Mapping[str, Produc
     _only_one("mixed_sellers", "sellerIds", {p.seller_id for p in chosen})
     _only_one("mixed_currencies", "currencies", {p.currency for p in chosen})
     lines = tuple(Line(item=p.item, seller_id=p.seller_id, quantity=quantities[p.item], price=p.price) for p in chosen)
+    price = sum((line.price * line.quantity for line in lines), Decimal(0))
+    if price > LARGEST_PRICE:
+        raise CannotPlace("price_too_high", f"{price} is more than an order may cost", {"price": str(price)})
     return Priced(
         lines=lines,
-        price=sum((line.price * line.quantity for line in lines), Decimal(0)),
+        price=price,
         currency=chosen[0].currency,
         requires_approval=any(p.requires_approval for p in chosen),
     )

@@ -17,7 +17,7 @@ from order_service.placing import Placed, Request
 from order_service.schemas import OrderSummaryView, OrderView, PlaceOrderSchema
 from order_service.timeline import Step, causal_order
 from shared.database import Transaction
-from shared.envelope import MAX_ID_LENGTH
+from shared.envelope import is_short_text
 from shared.errors import InvalidRequest, OrderNotFound, OrderSagaError
 from shared.idempotency import request_hash
 
@@ -30,14 +30,19 @@ def read_request(order: Any, idempotency_key: Any = None, correlation_id: Any = 
     """Raises InvalidRequest with the errors of every field."""
     if not isinstance(order, dict):
         raise InvalidRequest("order must be an object", {"errors": {"order": ["must be an object"]}})
-    for name, value in (("idempotencyKey", idempotency_key), ("correlationId", correlation_id)):
-        if value is not None and not (isinstance(value, str) and 1 <= len(value) <= MAX_ID_LENGTH + 55):
-            raise InvalidRequest(f"{name} is not a short text", {"errors": {name: ["must be a short text"]}})
+    if idempotency_key is not None and not (isinstance(idempotency_key, str) and 1 <= len(idempotency_key) <= 255):
+        raise _not_short("idempotencyKey")
+    if correlation_id is not None and not is_short_text(correlation_id):
+        raise _not_short("correlationId")
     try:
         wanted = _PLACE_ORDER.load(order)
     except ValidationError as error:
         raise InvalidRequest("the order is not valid", {"errors": error.messages}) from error
     return Request(order=wanted, hash=request_hash(order), key=idempotency_key, correlation_id=correlation_id)
+
+
+def _not_short(name: str) -> InvalidRequest:
+    return InvalidRequest(f"{name} is not a short text", {"errors": {name: ["must be a short text"]}})
 
 
 def read_requests(orders: Any) -> list[Request | OrderSagaError]:
@@ -116,8 +121,10 @@ def list_orders(tx: Transaction, limit: Any, cursor: Any, status: Any, user_id: 
     before = _uuid(cursor)
     if cursor is not None and before is None:
         raise InvalidRequest("cursor is not one of ours", {"errors": {"cursor": ["not a cursor"]}})
-    if status is not None and status not in set(OrderStatus):
+    if status is not None and status not in list(OrderStatus):
         raise InvalidRequest("no such status", {"errors": {"status": [f"one of {', '.join(OrderStatus)}"]}})
+    if user_id is not None and not isinstance(user_id, str):
+        raise InvalidRequest("userId must be a text", {"errors": {"userId": ["must be a text"]}})
     rows = queries.newest_orders(tx, limit=limit + 1, before=before, status=status, user_id=user_id)
     page = rows[:limit]
     return {

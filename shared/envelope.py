@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeGuard, TypeVar
 from uuid import UUID, uuid5
 
 import orjson
@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 MAX_ID_LENGTH = 200
 MAX_BODY_BYTES = 1_000_000
+MAX_DEPTH = 100
+_SHORT_STRING_BYTES = 255  # AMQP's limit for a property
 _DERIVED_IDS = UUID("6f0a4d52-9f2e-5d0b-8f55-0c6a5e1f7a11")
 
 
@@ -115,8 +117,8 @@ def encode(payload: Mapping[str, Any]) -> bytes:
 def decode(body: bytes | str, properties: Mapping[str, Any], headers: Mapping[str, Any]) -> dict[str, Any]:
     """The JSON object in ``body``. Raises UndecodableMessage for anything else than strict, plain UTF-8 JSON.
 
-    A missing content type is accepted (the management UI publishes without one); NaN, NUL characters, compression
-    and bodies over MAX_BODY_BYTES are not.
+    A missing content type is accepted (the management UI publishes without one); NaN, NUL characters, compression,
+    bodies over MAX_BODY_BYTES and more than MAX_DEPTH levels (which could be read but not be written again) are not.
     """
     _refuse_foreign_encodings(properties, headers)
     raw = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else bytes(body)
@@ -128,6 +130,8 @@ def decode(body: bytes | str, properties: Mapping[str, Any], headers: Mapping[st
         raise UndecodableMessage(f"not JSON: {error}") from error
     if not isinstance(payload, dict):
         raise UndecodableMessage(f"the body must be a JSON object, not {type(payload).__name__}")
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _depth(payload) > MAX_DEPTH:
+        raise UndecodableMessage(f"the body is nested deeper than {MAX_DEPTH} levels")
     if b"\\u0000" in raw and _has_nul(payload):
         raise UndecodableMessage("a text contains the NUL character, which PostgreSQL cannot store")
     return payload
@@ -142,6 +146,16 @@ def _refuse_foreign_encodings(properties: Mapping[str, Any], headers: Mapping[st
         raise UndecodableMessage(f"content encoding {str(encoding)[:100]!r} is not UTF-8")
     if headers.get("compression"):
         raise UndecodableMessage("compressed bodies are not accepted")
+
+
+def _depth(payload: dict[str, Any]) -> int:
+    depth = 0
+    level: list[Any] = [payload]
+    while level:
+        depth += 1
+        inside = (value for c in level for value in (c.values() if isinstance(c, dict) else c))
+        level = [value for value in inside if isinstance(value, dict | list)]
+    return depth
 
 
 def _has_nul(value: object) -> bool:
@@ -192,9 +206,19 @@ def _event_id(message_id: object, type: str, body: bytes | str) -> UUID:
 def _short(value: object, name: str) -> str | None:
     if value is None or value == "":
         return None
-    if not isinstance(value, str) or len(value) > MAX_ID_LENGTH or "\x00" in value:
+    if not is_short_text(value):
         raise InvalidEnvelope(f"{name} must be a text of at most {MAX_ID_LENGTH} characters")
     return value
+
+
+def is_short_text(value: object) -> TypeGuard[str]:
+    """Whether ``value`` can travel as an id: in an AMQP property, and past every consumer's :func:`read_envelope`."""
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_ID_LENGTH or "\x00" in value:
+        return False
+    try:
+        return len(value.encode()) <= _SHORT_STRING_BYTES
+    except UnicodeEncodeError:  # lone surrogates: py-amqp lets them through, nothing else can write them
+        return False
 
 
 def _uuid_or_none(value: object) -> UUID | None:
@@ -217,15 +241,18 @@ def _moment(header: object, timestamp: object) -> datetime:
     """The header has microseconds, AMQP's timestamp whole seconds; by hand there is neither."""
     try:
         if isinstance(header, str):
-            moment = datetime.fromisoformat(header)
-            return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            return _in_utc(datetime.fromisoformat(header))
         if isinstance(timestamp, datetime):
-            return timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
+            return _in_utc(timestamp)
         if isinstance(timestamp, int | float):
             return datetime.fromtimestamp(timestamp, UTC)
     except (ValueError, OverflowError, OSError) as error:
         raise InvalidEnvelope(f"occurred_at is no moment in time: {error}") from error
     return datetime.now(UTC)
+
+
+def _in_utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def properties_of(envelope: Envelope) -> tuple[dict[str, Any], dict[str, Any]]:
