@@ -8,7 +8,6 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from nameko_cron import ConcurrencyPolicy, cron
 from nameko_sqlalchemy import Database
 
 from inventory_service import handlers, requests, schemas
@@ -20,9 +19,7 @@ from shared.inbox import apply_once
 from shared.messaging.batch_consumer import consume
 from shared.messaging.rpc import rpc
 from shared.settings_provider import SettingsProvider
-
-EVERY_SECOND = "* * * * * *"
-EVERY_MINUTE = "* * * * *"
+from shared.timer import EVERY_MINUTE, EVERY_SECOND, timer
 
 
 class InventoryService:
@@ -81,12 +78,12 @@ class InventoryService:
 
     # Timers: they fire on every replica, and each takes what the others have not locked
 
-    @cron(EVERY_SECOND, concurrency=ConcurrencyPolicy.SKIP)
+    @timer(EVERY_SECOND)
     def release_expired_reservations(self) -> None:
         with transaction(self.database) as tx:
             handlers.release_expired(tx, self.settings)
 
-    @cron(EVERY_MINUTE, concurrency=ConcurrencyPolicy.SKIP)
+    @timer(EVERY_MINUTE)
     def forget_old_idempotency_keys(self) -> None:
         with transaction(self.database) as tx:
             tx.execute(idempotency.PURGE, now=tx.now)

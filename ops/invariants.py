@@ -211,7 +211,7 @@ def _unpublished(books: Books) -> Iterator[str]:
 
 
 _GAPS = """
-select e.order_id, e.event_type from order_events e
+select e.order_id, e.event_type from order_events e join orders o on o.id = e.order_id
 where e.causation_id is not null
   and not exists (select 1 from order_events c where c.order_id = e.order_id and c.event_id = e.causation_id)
 """

@@ -12,7 +12,6 @@ from uuid import UUID
 
 import eventlet
 from nameko.extensions import DependencyProvider
-from nameko_cron import ConcurrencyPolicy, cron
 from nameko_sqlalchemy import Database
 
 from payment_service import handlers, queries, requests, schemas
@@ -28,10 +27,10 @@ from shared.logs import get_logger
 from shared.messaging.batch_consumer import consume
 from shared.messaging.rpc import rpc
 from shared.settings_provider import SETTINGS_KEY, SettingsProvider
+from shared.timer import EVERY_SECOND, timer
 
 log = get_logger(__name__)
 
-EVERY_SECOND = "* * * * * *"
 LEASE_RENEWED_S = 2
 
 
@@ -43,19 +42,18 @@ class Charging(DependencyProvider):
         self._settings = self.container.config[SETTINGS_KEY]
         self._provider = PspSimulator(self._settings.psp_database_url)
         self._charger = Charger(self._provider, self._save)
-        self._is_alive = True
 
     def start(self) -> None:
         # Nameko cannot nest dependency providers: the service's own one is found beside this one.
         database = next(d for d in self.container.dependencies if isinstance(d, Database))
         self._sessions = SessionFactory(database.Session)
         self._renew_lease()
-        self.container.spawn_managed_thread(self._keep_lease, identifier="charger lease")
+        self._lease_keeper = self.container.spawn_managed_thread(self._keep_lease, identifier="charger lease")
         self.container.spawn_managed_thread(self._charger.run, identifier="charger")
 
     def stop(self) -> None:
         self._charger.stop()
-        self._is_alive = False
+        self._lease_keeper.kill()
         self._end_lease()
         self._provider.close()
 
@@ -70,7 +68,7 @@ class Charging(DependencyProvider):
             return handlers.record_results(tx, results, self._settings, self.worker_id)
 
     def _keep_lease(self) -> None:
-        while self._is_alive:
+        while True:
             eventlet.sleep(LEASE_RENEWED_S)
             self._renew_lease()
 
@@ -128,7 +126,7 @@ class PaymentService:
 
     # Timers: they fire on every replica, and each takes what the others have not locked
 
-    @cron(EVERY_SECOND, concurrency=ConcurrencyPolicy.SKIP)
+    @timer(EVERY_SECOND)
     def take_over_lapsed_attempts(self) -> None:
         with transaction(self.database) as tx:
             attempts = handlers.take_over(tx, self.charging.worker_id)

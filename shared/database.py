@@ -43,6 +43,8 @@ ENGINE_OPTIONS: dict[str, Any] = {
     "max_overflow": 20,
     "pool_timeout": 10,
     "pool_recycle": 1800,
+    # Statements may end up in logs; the values in them (addresses, names) must not.
+    "hide_parameters": True,
     "connect_args": CONNECT_ARGS,
 }
 

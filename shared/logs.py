@@ -11,7 +11,9 @@ from typing import Any
 
 import structlog
 
-_NOISY = ("amqp", "kombu", "pika", "nameko.containers", "alembic.runtime.migration", "sqlalchemy")
+_NOISY = ("amqp", "kombu", "pika", "alembic.runtime.migration", "sqlalchemy")
+# Logs every failed worker with its traceback, and so with the payload; our entrypoints say what failed, without.
+_TOO_TALKATIVE = "nameko.containers"
 
 
 def configure_logs(*, process: str, level: str = "INFO", style: str = "json") -> None:
@@ -44,6 +46,7 @@ def configure_logs(*, process: str, level: str = "INFO", style: str = "json") ->
     root.setLevel(level)
     for name in _NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger(_TOO_TALKATIVE).setLevel(logging.CRITICAL)
 
 
 def _add_process(process: str) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -57,6 +58,8 @@ def run(process: ServiceProcess, arguments: list[str], environment: Mapping[str,
 
 def serve(process: ServiceProcess, environment: Mapping[str, str]) -> None:
     """Run the Nameko service until SIGTERM, then finish what is in hand."""
+    # Nameko 2 is built on eventlet, and eventlet says at each import that it is deprecated.
+    warnings.filterwarnings("ignore", message="(?s).*Eventlet is deprecated")
     import eventlet
 
     eventlet.monkey_patch()

@@ -13,11 +13,12 @@ import pytest
 
 pytest.register_assert_rewrite("harness")
 
-from gateway.rpc import RpcClient  # noqa: E402
 from harness.broker import Broker  # noqa: E402
 from harness.databases import Databases  # noqa: E402
 from harness.processes import ROOT, Processes  # noqa: E402
 from harness.shop import Shop  # noqa: E402
+
+from gateway.rpc import RpcClient  # noqa: E402
 from ops.stack import Stack  # noqa: E402
 
 RPC_TIMEOUT_S = 20.0

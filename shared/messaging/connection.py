@@ -56,7 +56,8 @@ def abandon(connection: Any) -> None:
 
     ``Connection.close()`` waits for the broker's close-ok, which never comes from a frozen one.
     """
-    transport = getattr(connection, "transport", None)
+    # Not the public attribute: on a connection that is closed already it would connect anew.
+    transport = getattr(connection, "_transport", None)
     sock = getattr(transport, "sock", None)
     if sock is not None:
         with contextlib.suppress(OSError):

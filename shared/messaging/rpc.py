@@ -9,7 +9,6 @@ Any Nameko client works with it (`nameko shell`, ClusterRpcProxy).
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from collections import deque
 from typing import Any
@@ -25,7 +24,6 @@ from shared.choreography.model import RPC_EXCHANGE
 from shared.envelope import decode, encode
 from shared.errors import InvalidRequest, MethodNotFound, OrderSagaError
 from shared.logs import get_logger
-from shared.messaging.connection import CONNECTION_ERRORS
 from shared.messaging.delivery import Delivery
 from shared.messaging.message_loop import MessageLoop
 
@@ -137,8 +135,11 @@ class RpcLane(SharedExtension):
             correlation_id=correlation_id,
             delivery_mode=1,
         )
-        with contextlib.suppress(*CONNECTION_ERRORS):
+        try:
             delivery.message.channel.basic_publish(message, exchange=RPC_EXCHANGE, routing_key=reply_to)
+        except Exception as error:
+            # A dead connection, or a reply address that no frame can hold: either way nobody is waiting there.
+            log.warning("reply_not_sent", error=f"{type(error).__name__}: {error}"[:300])
 
 
 class Rpc(Entrypoint):

@@ -71,8 +71,6 @@ PUBLISHED: dict[str, Mapping[str, type[EventSchema]]] = {
 CONSUMED = {name: consumed_events(service) for name, service in SERVICES.items()}
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
-TTL_S = 1800
-MANUAL_TTL_S = 600
 PENDING_DEADLINE_S = 900
 ITEM = "mug"
 OTHER_ITEM = "tea"
@@ -239,11 +237,10 @@ class Orders:
 
 class Inventory:
     name = "inventory_service"
-    rules = InventoryRules(
-        reservation_ttl=timedelta(seconds=TTL_S), manual_payment_ttl=timedelta(seconds=MANUAL_TTL_S)
-    )
 
-    def __init__(self, stock: Mapping[str, int]) -> None:
+    def __init__(self, stock: Mapping[str, int], ttl_s: int) -> None:
+        ttl = timedelta(seconds=ttl_s)
+        self.rules = InventoryRules(reservation_ttl=ttl, manual_payment_ttl=ttl)
         self.on_hand = dict(stock)
         self.reserved = dict.fromkeys(stock, 0)
         self.holdings: dict[UUID, Holding] = {}
@@ -347,6 +344,7 @@ class Scenario:
     """What is given. ``impatient``: the order may be cancelled at any moment, not only after its deadline."""
 
     stock: int = 5
+    ttl_s: int = 600
     quantities: tuple[int, ...] = (2,)
     payment_mode: str = "auto"
     card_is_refused: bool = False
@@ -360,20 +358,21 @@ class Scenario:
 @dataclass
 class World:
     scenario: Scenario
-    chance: random.Random
+    seed: int
     now: datetime = START
     queue: list[Message] = field(default_factory=list)
     published: list[Outgoing] = field(default_factory=list)
     is_calm: bool = False
 
     def __post_init__(self) -> None:
+        self.chance = random.Random(self.seed)  # noqa: S311
         self.bank = Bank(
             refuses=self.scenario.card_is_refused,
             refuses_refunds=self.scenario.refunds_are_refused,
             is_silent=self._silence,
         )
         self.orders = Orders()
-        self.inventory = Inventory({ITEM: self.scenario.stock, OTHER_ITEM: 100})
+        self.inventory = Inventory({ITEM: self.scenario.stock, OTHER_ITEM: 100}, self.scenario.ttl_s)
         self.payments = Payments(self.bank)
         self.rooms: dict[str, Any] = {r.name: r for r in (self.orders, self.inventory, self.payments)}
         self.placed: list[UUID] = []

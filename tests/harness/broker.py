@@ -73,7 +73,7 @@ class Broker:
         headers: Mapping[str, Any] | None = None,
         **properties: Any,
     ) -> str | None:
-        """An event as its publisher's relay would send it; returns its id. ``message_id`` None: by hand, without one."""
+        """An event as its publisher's relay would send it; returns its id. ``message_id`` None: without one."""
         id_ = str(uuid4()) if message_id == "" else message_id
         event = CHOREOGRAPHY.events[event_type]
         all_properties = {
@@ -116,7 +116,7 @@ class Broker:
 
 
 def _take_all(channel: Any, queue: str) -> list[DeadLetter]:
-    letters = []
+    letters: list[DeadLetter] = []
     while True:
         method, properties, body = channel.basic_get(queue, auto_ack=True)
         if method is None:

@@ -110,7 +110,7 @@ class Processes:
         return process
 
     def start_saga(self, services: Iterable[str], *, replicas: int = 1, **settings: str) -> None:
-        """Services with their relays; ready when this returns. Standby relays never report: only the first is awaited."""
+        """Services with their relays; ready when this returns, but for standby relays, which never report."""
         started = [self.start(s, "serve", **settings) for s in services for _ in range(replicas)]
         started += [self.start(s, "relay", **settings) for s in services]
         for process in started:

@@ -5,8 +5,11 @@ Owns: the promises of the whole system. Must not know: which faults there were.
 
 from __future__ import annotations
 
+import time
+
 from harness.broker import Broker
 from harness.databases import Databases
+from harness.waiting import PAUSE_S
 
 # (database, what must not exist, statement that counts it)
 _NONE_OF = (
@@ -75,16 +78,24 @@ from charges c where c.status = 'APPROVED'
 """
 
 
-def violations(databases: Databases, broker: Broker) -> list[str]:
-    """Every broken promise, in words; empty when all is well."""
+def violations(databases: Databases) -> list[str]:
+    """Every promise broken in the databases, in words; empty when all is well."""
     found = [
         f"{count} {what}"
         for database, what, statement in _NONE_OF
         if (count := databases.value(database, statement)) != 0
     ]
     found += [f"{databases.unpublished()} unpublished outbox rows"] if databases.unpublished() else []
-    found += [f"dead letters in {queue}: {letters[0].headers}" for queue, letters in broker.all_dead().items()]
     return [*found, *_statuses_disagree(databases), *_money_disagrees(databases)]
+
+
+def assert_whole(databases: Databases, broker: Broker, *, timeout_s: float = 60.0) -> None:
+    """Nothing is broken for good: what is still under way gets ``timeout_s`` to settle. No event is a dead letter."""
+    deadline = time.monotonic() + timeout_s
+    while (found := violations(databases)) and time.monotonic() < deadline:
+        time.sleep(PAUSE_S)
+    found += [f"dead letters in {queue}: {letters[0].headers}" for queue, letters in broker.all_dead().items()]
+    assert not found, found
 
 
 def _statuses_disagree(databases: Databases) -> list[str]:
@@ -112,8 +123,3 @@ def _money_disagrees(databases: Databases) -> list[str]:
 
 def _ids(databases: Databases, database: str, statement: str) -> set[str]:
     return {row[0] for row in databases.query(database, statement)}
-
-
-def assert_whole(databases: Databases, broker: Broker) -> None:
-    found = violations(databases, broker)
-    assert not found, found
