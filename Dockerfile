@@ -1,0 +1,24 @@
+# syntax=docker/dockerfile:1
+# One image for all our processes; the command says which one it is.
+
+FROM python:3.11-slim-bookworm AS packages
+WORKDIR /build
+COPY requirements.lock .
+RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
+
+FROM python:3.11-slim-bookworm
+RUN useradd --system --uid 10001 --no-create-home ordersaga
+COPY --from=packages /venv /venv
+WORKDIR /app
+COPY order_service order_service
+COPY inventory_service inventory_service
+COPY payment_service payment_service
+COPY gateway gateway
+COPY shared shared
+COPY ops ops
+COPY rabbitmq rabbitmq
+# Nothing is written at run time: the root file system can be read-only.
+ENV PATH=/venv/bin:$PATH PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+USER ordersaga
+STOPSIGNAL SIGTERM
+CMD ["python", "-m", "gateway"]

@@ -1,0 +1,157 @@
+"""Requests to the order service: what is accepted, what is refused and how the refusal reads."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from order_service.placing import Placed, Request, first_hashes
+from order_service.requests import (
+    MOST_AT_ONCE,
+    in_causal_order,
+    list_orders,
+    outcome_answer,
+    read_request,
+    read_requests,
+)
+from order_service.schemas import PlaceOrder
+from shared.errors import InvalidRequest, UnknownItem
+
+ORDER: dict[str, Any] = {"userId": "u1", "items": [{"item": "mug", "quantity": 2}]}
+NO_DATABASE: Any = None
+
+
+def errors_of(order: Any, **options: Any) -> Any:
+    with pytest.raises(InvalidRequest) as refused:
+        read_request(order, **options)
+    return refused.value.details["errors"]
+
+
+class TestPlaceOrder:
+    def test_the_shortest_order_has_defaults(self) -> None:
+        request = read_request(ORDER)
+        assert request.order == PlaceOrder(user_id="u1", items=(("mug", 2),))
+        assert (request.order.payment_mode, request.key, request.correlation_id) == ("auto", None, None)
+
+    def test_everything_that_can_be_said_is_kept(self) -> None:
+        said = {
+            **ORDER,
+            "paymentMethod": "tok_success",
+            "paymentMode": "manual",
+            "price": "20.00",
+            "currency": "EUR",
+            "shippingAddress": {"city": "Ulm"},
+        }
+        request = read_request(said, "key-1", "corr-1")
+        assert request.order == PlaceOrder(
+            user_id="u1",
+            items=(("mug", 2),),
+            payment_mode="manual",
+            payment_method="tok_success",
+            price=Decimal("20.00"),
+            currency="EUR",
+            shipping_address={"city": "Ulm"},
+        )
+        assert (request.key, request.correlation_id) == ("key-1", "corr-1")
+
+    @pytest.mark.parametrize(
+        ("change", "field"),
+        [
+            ({"userId": ""}, "userId"),
+            ({"userId": 5}, "userId"),
+            ({"userId": "x" * 201}, "userId"),
+            ({"items": []}, "items"),
+            ({"items": "mug"}, "items"),
+            ({"items": [{"item": "mug", "quantity": 1}] * 101}, "items"),
+            ({"items": [{"item": "mug", "quantity": 0}]}, "items"),
+            ({"items": [{"item": "mug", "quantity": 1001}]}, "items"),
+            ({"items": [{"item": "mug", "quantity": 1.5}]}, "items"),
+            ({"items": [{"item": "mug", "quantity": "2"}]}, "items"),
+            ({"items": [{"item": "mug", "quantity": True}]}, "items"),
+            ({"items": [{"item": "mug", "quantity": 1, "price": "0.01"}]}, "items"),
+            ({"paymentMode": "later"}, "paymentMode"),
+            ({"price": 20}, "price"),
+            ({"price": "20.001"}, "price"),
+            ({"currency": "eur"}, "currency"),
+            ({"currency": "EUR\n"}, "currency"),
+            ({"shippingAddress": "Ulm"}, "shippingAddress"),
+            ({"discount": "1.00"}, "discount"),
+        ],
+    )
+    def test_a_wrong_field_is_named(self, change: dict[str, Any], field: str) -> None:
+        assert list(errors_of({**ORDER, **change})) == [field]
+
+    @pytest.mark.parametrize("order", [None, [], "mug", 5])
+    def test_an_order_is_an_object(self, order: Any) -> None:
+        assert list(errors_of(order)) == ["order"]
+
+    @pytest.mark.parametrize("key", ["", "x" * 256, 5, ["k"]])
+    def test_an_idempotency_key_is_a_short_text(self, key: Any) -> None:
+        assert list(errors_of(ORDER, idempotency_key=key)) == ["idempotencyKey"]
+
+    @pytest.mark.parametrize("correlation_id", ["", "x" * 201, "ü" * 128, "a\x00b", "\ud800", 5, {}])
+    def test_a_correlation_id_fits_every_message_on_the_way(self, correlation_id: Any) -> None:
+        assert list(errors_of(ORDER, correlation_id=correlation_id)) == ["correlationId"]
+
+    def test_the_order_of_keys_is_no_difference_and_a_value_is(self) -> None:
+        again = dict(reversed(ORDER.items()))
+        assert read_request(again).hash == read_request(ORDER).hash
+        assert read_request({**ORDER, "userId": "u2"}).hash != read_request(ORDER).hash
+
+
+class TestManyOrders:
+    def test_a_bad_one_is_refused_alone(self) -> None:
+        good, bad, odd = read_requests([{"order": ORDER, "idempotencyKey": "k"}, {"order": {}}, "odd"])
+        assert isinstance(good, Request)
+        assert (good.key, good.order.user_id) == ("k", "u1")
+        assert isinstance(bad, InvalidRequest)
+        assert isinstance(odd, InvalidRequest)
+
+    @pytest.mark.parametrize("orders", [None, {}, [], [{}] * (MOST_AT_ONCE + 1)])
+    def test_too_many_or_none(self, orders: Any) -> None:
+        with pytest.raises(InvalidRequest):
+            read_requests(orders)
+
+    def test_the_first_of_two_with_the_same_key_counts(self) -> None:
+        wanted = read_request(ORDER).order
+        requests = [
+            Request(order=wanted, hash="first", key="k"),
+            Request(order=wanted, hash="without"),
+            Request(order=wanted, hash="second", key="k"),
+            Request(order=wanted, hash="other", key="l"),
+        ]
+        assert first_hashes(requests) == {"k": "first", "l": "other"}
+
+    def test_outcomes_read_alike(self) -> None:
+        assert outcome_answer(Placed(summary={"id": "1"}, replayed=True)) == {"order": {"id": "1"}, "replayed": True}
+        assert outcome_answer(UnknownItem("no mug", {"items": ["mug"]})) == {
+            "error": {"code": "unknown_item", "message": "no mug", "details": {"items": ["mug"]}}
+        }
+
+
+class TestListOrders:
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            (0, None, None, None),
+            (101, None, None, None),
+            (True, None, None, None),
+            ("5", None, None, None),
+            (5, "no uuid", None, None),
+            (5, 5, None, None),
+            (5, None, "SHIPPED", None),
+            (5, None, ["PENDING"], None),
+            (5, None, None, {"or": 1}),
+        ],
+    )
+    def test_what_is_odd_is_refused_before_any_query(self, arguments: tuple[Any, ...]) -> None:
+        with pytest.raises(InvalidRequest):
+            list_orders(NO_DATABASE, *arguments)
+
+
+def test_timeline_rows_stand_in_causal_order() -> None:
+    cause = {"event_id": 1, "causation_id": None, "occurred_at": 9}
+    effect = {"event_id": 2, "causation_id": 1, "occurred_at": 3}
+    assert in_causal_order([effect, cause]) == [cause, effect]
