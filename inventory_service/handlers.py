@@ -29,7 +29,7 @@ from inventory_service.domain import (
     decide,
     totals,
 )
-from inventory_service.schemas import PUBLISHED, Adjustment, NewProduct
+from inventory_service.schemas import MOST_UNITS, PUBLISHED, Adjustment, NewProduct
 from inventory_service.settings import Settings
 from shared import outbox
 from shared.database import Transaction
@@ -268,13 +268,18 @@ def create_product(tx: Transaction, product: NewProduct, correlation_id: str | N
 
 
 def adjust_stock(tx: Transaction, adjustment: Adjustment, correlation_id: str | None) -> None:
-    """Change what is on hand. Raises ProductNotFound, or Conflict where less would be left than is reserved."""
+    """Change what is on hand.
+
+    Raises ProductNotFound, or Conflict where less would be left than is reserved or more than can be counted.
+    """
     stock = queries.stock_for_update(tx, [adjustment.item])
     if adjustment.item not in stock:
         raise ProductNotFound("no such product", {"item": adjustment.item})
     on_hand, reserved = stock[adjustment.item]
     if on_hand + adjustment.delta < reserved:
         raise Conflict(f"{reserved} of {on_hand} units are reserved", {"onHand": on_hand, "reserved": reserved})
+    if on_hand + adjustment.delta > MOST_UNITS:
+        raise Conflict(f"more than {MOST_UNITS} units cannot be counted", {"onHand": on_hand, "reserved": reserved})
     changes = Changes()
     changes.move([Movement(item=adjustment.item, kind=MovementKind.ADJUSTED, delta_on_hand=adjustment.delta)])
     changes.emit(

@@ -12,7 +12,17 @@ from typing import Any
 from marshmallow import RAISE, ValidationError, fields, validate, validates_schema
 
 from inventory_service import domain
-from shared.event_schema import EventSchema, Moment, Money, PayloadSchema, currency, order_id, quantity, text
+from shared.event_schema import (
+    EventSchema,
+    Moment,
+    Money,
+    PayloadSchema,
+    currency,
+    order_id,
+    positive_money,
+    quantity,
+    text,
+)
 
 MOST_UNITS = 1_000_000_000
 
@@ -97,7 +107,7 @@ class OrderCreated(EventSchema):
     order_id = order_id()
     items = fields.List(fields.Nested(LineSchema), required=True, validate=validate.Length(1, 1000))
     user_id = text(data_key="userId")
-    price = Money(required=True)
+    price = positive_money()
     currency = currency()
     payment_mode = fields.String(
         data_key="paymentMode", load_default="auto", validate=validate.OneOf(["auto", "manual"])

@@ -5,9 +5,9 @@ import os
 import signal
 import subprocess
 import time
-from pathlib import Path
 from typing import Any
 
+from ops.folder import StackFolder
 from ops.processes import ProcessSpec, send, send_group, spawn
 
 logger = logging.getLogger("ordersaga.supervisor")
@@ -25,13 +25,12 @@ def next_delay_s(previous_s: float, *, alive_s: float) -> float:
 class Child:
     """One wanted process and its history."""
 
-    def __init__(self, spec: ProcessSpec, *, owner: Path, log: Path) -> None:
+    def __init__(self, spec: ProcessSpec, folder: StackFolder) -> None:
         self.spec = spec
         self.next_start = 0.0
         self.restarts = 0
         self.last_exit: str | None = None
-        self._owner = owner
-        self._log = log
+        self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
         self._started_at: float | None = None
@@ -45,7 +44,7 @@ class Child:
         """Notice a death, start when it is time; whether anything changed."""
         died = self._process is not None and self.reaped()
         if died:
-            self._delay_s = next_delay_s(self._delay_s, alive_s=now - self._started)
+            self._delay_s = self._pause_after_death(alive_s=now - self._started)
             self.next_start = now + self._delay_s
             logger.warning("died name=%s exit=%s pause_s=%.1f", self.spec.name, self.last_exit, self._delay_s)
         if self._process is None and now >= self.next_start:
@@ -53,12 +52,19 @@ class Child:
             return True
         return died
 
+    def _pause_after_death(self, *, alive_s: float) -> float:
+        asked = self._folder.asked_to_restart(self.spec.name)
+        if asked.exists():
+            asked.unlink(missing_ok=True)
+            return 0.0
+        return next_delay_s(self._delay_s, alive_s=alive_s)
+
     def _start(self, now: float) -> None:
         first = self._started_at is None and self.last_exit is None
         self.restarts += 0 if first else 1
         self._started, self._started_at = now, time.time()
         try:
-            self._process = spawn(self.spec, owner=self._owner, log=self._log)
+            self._process = spawn(self.spec, owner=self._folder.root, log=self._folder.log(self.spec.name))
         except (OSError, KeyError, subprocess.SubprocessError) as error:
             self.last_exit = f"cannot start: {error}"
             self._delay_s = next_delay_s(self._delay_s, alive_s=0.0)

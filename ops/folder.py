@@ -59,6 +59,10 @@ class StackFolder:
     def stop_request(self) -> Path:
         return self.run / "stop-requested"
 
+    def asked_to_restart(self, name: str) -> Path:
+        """Stands there while `ordersaga restart` ends a process: its death is no failure."""
+        return self.run / f"restart-{name}"
+
     @property
     def postgres(self) -> Path:
         return self.root / "postgres"

@@ -35,6 +35,7 @@ from ops.waiting import Waiter, holds_within
 
 SUPERVISOR = "supervisor"
 _STOP_TIMEOUT_S = 130.0
+_LEFTOVER_TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,13 +144,10 @@ class Supervision:
     def end_leftovers(self, postgres_data: str = "") -> list[str]:
         """End processes that outlived their supervisor, applications first, the database last; their names."""
         left = self.leftovers(postgres_data)
-        stages = (
-            ([p for p in left if p.name not in ("rabbitmq", "postgres")], signal.SIGTERM, 20.0),
-            ([p for p in left if p.name == "rabbitmq"], signal.SIGTERM, 20.0),
-            ([p for p in left if p.name == "postgres"], signal.SIGINT, 20.0),
-        )
-        for processes, stop_signal, timeout_s in stages:
-            end_all(processes, stop_signal=stop_signal, timeout_s=timeout_s)
+        for stage in ("gateway", "", "rabbitmq", "postgres"):
+            processes = [process for process in left if _leftover_stage(process.name) == stage]
+            stop_signal = signal.SIGINT if stage == "postgres" else signal.SIGTERM
+            end_all(processes, stop_signal=stop_signal, timeout_s=_LEFTOVER_TIMEOUT_S)
         return sorted({process.name or str(process.pid) for process in left})
 
     def leftovers(self, postgres_data: str = "") -> list[OwnedProcess]:
@@ -174,7 +172,9 @@ class Supervision:
         """Ask the process to end, make it end at the deadline, and wait for its successor."""
         process = self.process(name)
         pid = self._living_pid(name)
+        self._folder.asked_to_restart(name).touch()
         send(pid, process.stop_signal)
+        send(pid, signal.SIGCONT)
         if not holds_within(lambda: not is_alive(pid), timeout_s=process.stop_timeout_s):
             self.kill(name)
         waiter.until(
@@ -190,3 +190,8 @@ class Supervision:
         if not owned_by(self._folder.root, pid):
             raise StackError(f"process {pid} is not ours to signal")
         return pid
+
+
+def _leftover_stage(name: str) -> str:
+    """Gateway, broker and database end on their own; services, relays and the rest (named "") together."""
+    return name if name in ("gateway", "rabbitmq", "postgres") else ""

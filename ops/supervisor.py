@@ -77,7 +77,7 @@ class Supervisor:
             del self._children[child.spec.name]
         for name, spec in specs.items():
             if name not in self._children:
-                self._children[name] = Child(spec, owner=self._folder.root, log=self._folder.log(name))
+                self._children[name] = Child(spec, self._folder)
         self._generation = generation
         self._unsaved = True
         logger.info("wanted_adopted generation=%d processes=%s", generation, ",".join(specs))

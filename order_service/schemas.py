@@ -19,8 +19,10 @@ from shared.event_schema import (
     PayloadSchema,
     currency,
     order_id,
+    positive_money,
     quantity,
     text,
+    whole_number,
 )
 
 # Published
@@ -67,7 +69,7 @@ PUBLISHED: dict[str, type[EventSchema]] = {
 class InventoryReserved(EventSchema):
     make_value = domain.StockReserved
     order_id = order_id()
-    generation = fields.Integer(required=True, strict=True, validate=validate.Range(1))
+    generation = whole_number(1)
     expires_at = Moment(required=True, allow_none=True, data_key="expiresAt")
 
 
@@ -80,7 +82,7 @@ class InventoryRejected(EventSchema):
 class InventoryRefunded(EventSchema):
     make_value = domain.StockReturned
     order_id = order_id()
-    generation = fields.Integer(required=True, strict=True, validate=validate.Range(0))
+    generation = whole_number(0)
     reason = text()
 
 
@@ -126,10 +128,10 @@ class PriceListEntry:
 
 class ProductUpdated(EventSchema):
     item = text()
-    version = fields.Integer(required=True, strict=True, validate=validate.Range(1))
+    version = whole_number(1)
     name = text()
     seller_id = text(data_key="sellerId")
-    price = Money(required=True)
+    price = positive_money()
     currency = currency()
     active = fields.Boolean(required=True)
     requires_approval = fields.Boolean(required=True, data_key="requiresApproval")

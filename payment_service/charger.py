@@ -94,6 +94,10 @@ class Charger:
         """After the first try the provider is asked before it is told again; the key is the same in any case."""
         key = str(attempt.id)
         known = self._provider.lookup(key) if attempt.tries else None
+        if known is None and not attempt.may_charge:
+            # Too late or unwanted: the void also stops a frozen worker that would still call with this key.
+            self._provider.void(key)
+            return Declined(reason="psp_timeout")
         charge = Charge(key=key, amount=attempt.amount, currency=attempt.currency, token=attempt.token or "tok_success")
         return known or self._provider.charge(charge)
 

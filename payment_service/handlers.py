@@ -263,6 +263,6 @@ def _announce(
     )
 
 
-def take_over(tx: Transaction, worker_id: UUID) -> list[Attempt]:
+def take_over(tx: Transaction, worker_id: UUID, settings: Settings) -> list[Attempt]:
     """Attempts that are due again, or whose worker died; safe on every replica."""
-    return queries.take_over_attempts(tx, worker_id, TAKEN_OVER_AT_ONCE)
+    return queries.take_over_attempts(tx, worker_id, settings.rules.psp_limit, TAKEN_OVER_AT_ONCE)

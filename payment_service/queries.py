@@ -8,8 +8,8 @@ Must not know: why something is saved.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -25,7 +25,10 @@ LEASE_S = 10
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Attempt:
-    """One operation at the provider. ``tries`` counts earlier calls: after the first the provider is asked first."""
+    """One operation at the provider. ``tries`` counts earlier calls: after the first the provider is asked first.
+
+    ``may_charge`` is False for a charge taken over too late, or for a payment that nobody wants any more.
+    """
 
     id: UUID
     order_id: UUID
@@ -37,6 +40,7 @@ class Attempt:
     tries: int
     started_at: datetime
     cause: StoredCause
+    may_charge: bool = True
 
 
 # Payments
@@ -136,8 +140,9 @@ with due as (
 )
 update payment_attempts a
 set status = 'CALLING', leased_by = :worker_id, tries = a.tries + 1, next_try_at = null
-from due where a.id = due.id
-returning {_ATTEMPT}
+from due, payments p
+where a.id = due.id and p.order_id = a.order_id
+returning {_ATTEMPT}, p.status = 'PENDING' and a.started_at + cast(:psp_limit as interval) > :now as may_charge
 """)  # noqa: S608
 _UPDATE_ATTEMPTS = text("""
 update payment_attempts a
@@ -166,9 +171,10 @@ def leased_attempts_for_update(tx: Transaction, ids: Iterable[UUID], worker_id: 
     return {row.id: _attempt(row) for row in rows}
 
 
-def take_over_attempts(tx: Transaction, worker_id: UUID, limit: int) -> list[Attempt]:
+def take_over_attempts(tx: Transaction, worker_id: UUID, psp_limit: timedelta, limit: int) -> list[Attempt]:
     """Attempts that are due again or whose worker is gone, now leased by this one."""
-    return [_attempt(row) for row in tx.fetch(_TAKE_OVER, worker_id=worker_id, now=tx.now, limit=limit)]
+    rows = tx.fetch(_TAKE_OVER, worker_id=worker_id, psp_limit=psp_limit, now=tx.now, limit=limit)
+    return [replace(_attempt(row), may_charge=row.may_charge) for row in rows]
 
 
 def update_attempts(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:

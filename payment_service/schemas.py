@@ -8,7 +8,7 @@ from __future__ import annotations
 from marshmallow import fields, validate
 
 from payment_service import domain
-from shared.event_schema import EventSchema, Moment, Money, PayloadSchema, currency, order_id, text
+from shared.event_schema import EventSchema, Moment, Money, PayloadSchema, currency, order_id, positive_money, text
 
 # Published
 
@@ -66,7 +66,7 @@ PUBLISHED: dict[str, type[EventSchema]] = {
 class InventoryReserved(EventSchema):
     make_value = domain.StockReserved
     order_id = order_id()
-    amount = Money(required=True, data_key="price")
+    amount = positive_money(data_key="price")
     currency = currency()
     payment_mode = fields.String(required=True, data_key="paymentMode", validate=validate.OneOf(["auto", "manual"]))
     payment_method = text(required=False, allow_none=True, load_default=None, data_key="paymentMethod")

@@ -129,5 +129,5 @@ class PaymentService:
     @timer(EVERY_SECOND)
     def take_over_lapsed_attempts(self) -> None:
         with transaction(self.database) as tx:
-            attempts = handlers.take_over(tx, self.charging.worker_id)
+            attempts = handlers.take_over(tx, self.charging.worker_id, self.settings)
         self.charging.submit(attempts)

@@ -13,6 +13,15 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 
+def _json_ready(value: Any) -> Any:
+    """Marshmallow numbers the entries of a list; a JSON object's names are texts."""
+    if isinstance(value, Mapping):
+        return {str(name): _json_ready(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json_ready(inner) for inner in value]
+    return value
+
+
 class OrderSagaError(Exception):
     """Base of everything this system raises on purpose.
 
@@ -24,7 +33,7 @@ class OrderSagaError(Exception):
 
     def __init__(self, message: str = "", details: Mapping[str, Any] | None = None) -> None:
         self.message = message or type(self).__name__
-        self.details: dict[str, Any] = dict(details or {})
+        self.details: dict[str, Any] = _json_ready(details or {})
         super().__init__(self.message, self.details)
 
     def __str__(self) -> str:

@@ -68,8 +68,19 @@ def currency(**options: Any) -> fields.String:
     return fields.String(validate=validate.Regexp(r"\A[A-Z]{3}\Z", error="Not an ISO 4217 code."), **options)
 
 
+def positive_money(**options: Any) -> Money:
+    """More than nothing: what a customer pays."""
+    cent = validate.Range(_CENT, error="Must be more than 0.")
+    return Money(required=True, validate=cent, **options)
+
+
+def whole_number(minimum: int, maximum: int = 2**31 - 1) -> fields.Integer:
+    """At most what an integer column holds."""
+    return fields.Integer(required=True, strict=True, validate=validate.Range(minimum, maximum))
+
+
 def quantity() -> fields.Integer:
-    return fields.Integer(required=True, strict=True, validate=validate.Range(1, 1_000_000))
+    return whole_number(1, 1_000_000)
 
 
 class PayloadSchema(Schema):

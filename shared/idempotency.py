@@ -13,9 +13,9 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import DateTime, Text, text
+from sqlalchemy import DateTime, Index, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import Mapped, declarative_mixin, mapped_column
+from sqlalchemy.orm import Mapped, declarative_mixin, declared_attr, mapped_column
 
 from shared.database import Transaction, rows_json
 from shared.errors import IdempotencyKeyInProgress, IdempotencyKeyReused, OrderSagaError
@@ -34,6 +34,10 @@ class IdempotencyKeyTable:
     request_hash: Mapped[str] = mapped_column(Text)
     answer: Mapped[Any] = mapped_column(JSONB)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+    @declared_attr.directive
+    def __table_args__(cls) -> tuple[Any, ...]:  # noqa: N805
+        return (Index("idempotency_keys_created", "created_at"),)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

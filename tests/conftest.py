@@ -5,6 +5,7 @@ ORDERSAGA_TEST_KEEP_STACK=1 leaves them running in .stack-test, so that the next
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,6 +23,9 @@ from gateway.rpc import RpcClient  # noqa: E402
 from ops.stack import Stack  # noqa: E402
 
 RPC_TIMEOUT_S = 20.0
+
+# Tests restart the broker: pika writes pages about each refused connection.
+logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 
 @pytest.fixture(scope="session")

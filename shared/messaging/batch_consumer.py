@@ -19,6 +19,7 @@ from shared.choreography import work_queue
 from shared.envelope import Received, decode, read_envelope
 from shared.errors import (
     DatabaseUnavailable,
+    InvalidEnvelope,
     InvalidPayload,
     OrderSagaError,
     PermanentError,
@@ -28,6 +29,7 @@ from shared.errors import (
 from shared.event_schema import EventSchema
 from shared.logs import get_logger
 from shared.messaging.delivery import Delivery
+from shared.messaging.frames import UNREADABLE_HEADER
 from shared.messaging.message_loop import MessageLoop
 from shared.messaging.settlement import Settlement
 
@@ -67,6 +69,7 @@ class BatchLane:
     """One queue, one batch in hand at a time, the next one arriving meanwhile."""
 
     prefetch = 2 * BATCH_SIZE
+    takes_requests = False
 
     def __init__(self, entrypoint: EventConsumer, loop: MessageLoop) -> None:
         self._entrypoint = entrypoint
@@ -134,6 +137,8 @@ class BatchLane:
         return pairs
 
     def _load(self, delivery: Delivery) -> Received[Any]:
+        if UNREADABLE_HEADER in delivery.headers:
+            raise InvalidEnvelope(f"properties cannot be read: {delivery.headers[UNREADABLE_HEADER]}")
         envelope = read_envelope(
             type=self._entrypoint.event_type,
             publisher=self._publisher_of_event,

@@ -10,13 +10,14 @@ from typing import Any
 
 import eventlet
 from amqp.basic_message import Message
-from amqp.exceptions import AMQPError
+from amqp.exceptions import AMQPError, MessageNacked
 from eventlet.semaphore import Semaphore
 
 from shared.errors import BrokerUnavailable, PermanentError
 from shared.messaging.connection import CONNECTION_ERRORS, abandon, connect, open_channel
 
 CONFIRM_TIMEOUT_S = 10
+LARGEST_PROPERTIES_BYTES = 131_072 - 64  # a frame as RabbitMQ and py-amqp agree on it, less what is around them
 
 
 class ConfirmingPublisher:
@@ -43,9 +44,11 @@ class ConfirmingPublisher:
         """
         try:
             message = Message(body, application_headers=dict(headers), **properties)
-            message._serialize_properties()
+            properties_bytes = len(message._serialize_properties())
         except Exception as error:
             raise PermanentError(f"the message cannot be encoded: {error}") from error
+        if properties_bytes > LARGEST_PROPERTIES_BYTES:
+            raise PermanentError(f"{properties_bytes} bytes of properties do not fit into a frame")
         with self._one_at_a_time:
             self._publish(message, exchange, routing_key)
 
@@ -59,7 +62,7 @@ class ConfirmingPublisher:
         except BrokerUnavailable:
             self.close()
             raise
-        except (*CONNECTION_ERRORS, AMQPError) as error:
+        except (*CONNECTION_ERRORS, AMQPError, MessageNacked) as error:
             self.close()
             raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
         finally:

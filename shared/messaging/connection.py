@@ -12,6 +12,7 @@ from amqp.exceptions import AMQPError
 from kombu.connection import Connection
 
 from shared.errors import BrokerUnavailable
+from shared.messaging.frames import tolerant_frame_handler
 
 HEARTBEAT_S = 10  # 2 s was seen to flap under load
 CONNECT_TIMEOUT_S = 5
@@ -35,7 +36,7 @@ def connect(amqp_uri: str, **transport_options: Any) -> Any:
             node,
             heartbeat=HEARTBEAT_S,
             connect_timeout=CONNECT_TIMEOUT_S,
-            transport_options=transport_options,
+            transport_options={"frame_handler": tolerant_frame_handler, **transport_options},
         )
         try:
             return connection.transport.establish_connection()

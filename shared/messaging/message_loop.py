@@ -29,6 +29,7 @@ from shared.messaging.watchdog import Watchdog
 log = get_logger(__name__)
 
 ITERATION_S = 0.5
+SETUP_S = 8
 DRAIN_S = 10
 CLOSE_S = 2
 RECONNECT_DELAYS_S = (0.1, 0.5, 1, 2, 5)
@@ -40,6 +41,7 @@ class Lane(Protocol):
 
     queue: str
     prefetch: int
+    takes_requests: bool
 
     def arrived(self, delivery: Delivery) -> None:
         """Called in the loop's thread: must not block."""
@@ -72,6 +74,8 @@ class MessageLoop(SharedExtension):
 
     def register(self, lane: Lane) -> None:
         self._lanes.append(lane)
+        # Requests come last: a service that answers consumes all its events too, so readiness can be asked.
+        self._lanes.sort(key=lambda lane: lane.takes_requests)
 
     @property
     def is_connected(self) -> bool:
@@ -120,7 +124,10 @@ class MessageLoop(SharedExtension):
         self._watchdog.beat()
         connection = connect(self.amqp_uri)
         try:
-            self._consume_all(connection)
+            # RabbitMQ was seen to leave a declare or consume of a quorum queue unanswered just after it started, for
+            # ever on that connection, and to answer at once on the next one.
+            with eventlet.Timeout(SETUP_S, BrokerUnavailable(f"consumers were not set up within {SETUP_S} s")):
+                self._consume_all(connection)
             self._connected = True
             log.info("consuming", queues=len(self._lanes))
             while not self._stopping:
@@ -136,10 +143,9 @@ class MessageLoop(SharedExtension):
             channel = open_channel(connection)
             channel.basic_qos(0, lane.prefetch, False)
             try:
-                channel.queue_declare(lane.queue, passive=True)
+                tag = channel.basic_consume(lane.queue, callback=_deliver_to(lane))
             except NotFound as error:
                 raise TopologyMissing(f"queue {lane.queue} does not exist; declare the topology") from error
-            tag = channel.basic_consume(lane.queue, callback=_deliver_to(lane))
             self._consumer_tags.append((channel, tag))
 
     def _iterate(self, connection: Any) -> None:

@@ -10,13 +10,14 @@ hundreds of messages are unconfirmed (confirming one by one was measured at a te
 from __future__ import annotations
 
 import contextlib
+import struct
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pika
-from pika.exceptions import AMQPError
+from pika.exceptions import AMQPError, ShortStringTooLong, UnsupportedAMQPFieldException
 
 from shared.envelope import properties_of
 from shared.errors import BrokerUnavailable
@@ -25,6 +26,8 @@ from shared.outbox import OutboxRow
 
 CONNECT_TIMEOUT_S = 10
 CONFIRM_TIMEOUT_S = 60
+# pika encodes a whole message before it sends any of it, so these leave the connection as it was.
+_CANNOT_BE_ENCODED = (ShortStringTooLong, UnsupportedAMQPFieldException, struct.error, ValueError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,11 +98,18 @@ class PipelinedPublisher:
         self._rows_by_message_id = {str(row.envelope.event_id): row.id for row in rows}
         try:
             for row in rows:
-                self._send(row)
+                self._send_or_refuse(row)
         except AMQPError as error:
             raise self._broken(error) from error
         self._run_until(lambda: not self._in_flight, CONFIRM_TIMEOUT_S)
         return self._window
+
+    def _send_or_refuse(self, row: OutboxRow) -> None:
+        """One row that cannot be sent at all must not hold up all others for ever."""
+        try:
+            self._send(row)
+        except _CANNOT_BE_ENCODED as error:
+            self._window.refused[row.id] = f"cannot be encoded: {type(error).__name__}: {error}"[:300]
 
     def _send(self, row: OutboxRow) -> None:
         properties, headers = properties_of(row.envelope)
@@ -143,7 +153,8 @@ class PipelinedPublisher:
         try:
             self._run_until(lambda: bool(woken), seconds, timeout_is_error=False)
         finally:
-            if wake_up is not None:
+            # A connection lost meanwhile has taken its loop with it.
+            if wake_up is not None and self._connection is not None:
                 loop.remove_handler(wake_up.fileno())
 
     def _run_until(self, done: Callable[[], bool], seconds: float, *, timeout_is_error: bool = True) -> None:
@@ -162,7 +173,8 @@ class PipelinedPublisher:
                 loop.poll()
                 loop.process_timeouts()
         finally:
-            loop.remove_timeout(timer)
+            if self._connection is not None:
+                loop.remove_timeout(timer)
 
     def _failed(self, error: BaseException) -> None:
         self._failure = error
@@ -176,6 +188,8 @@ class PipelinedPublisher:
         connection, self._connection, self._channel = self._connection, None, None
         if connection is None:
             return
+        # pika would close its socket in a later turn of the loop, which there will not be.
+        sock = getattr(getattr(connection, "_transport", None), "_sock", None)
         with contextlib.suppress(Exception):
             connection.close()
             connection.ioloop.process_timeouts()
@@ -183,6 +197,8 @@ class PipelinedPublisher:
             connection._transport.abort()
         with contextlib.suppress(Exception):
             connection.ioloop.close()
+        if sock is not None:
+            sock.close()
 
     @property
     def is_open(self) -> bool:

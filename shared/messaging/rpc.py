@@ -37,6 +37,7 @@ class RpcLane(SharedExtension):
 
     loop = MessageLoop()
     prefetch = CONCURRENT_REQUESTS
+    takes_requests = True
 
     def __init__(self) -> None:
         self._methods: dict[str, Rpc] = {}

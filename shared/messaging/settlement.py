@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import eventlet
+
 from shared.choreography import dead_letter_queue, retry_exchange
 from shared.errors import BrokerUnavailable, OrderSagaError, PermanentError, RetriesExhausted
 from shared.logs import get_logger
@@ -21,6 +23,7 @@ from shared.messaging.delivery import ATTEMPTS_HEADER, Delivery
 
 log = get_logger(__name__)
 
+REQUEUE_PAUSE_S = 1.0
 _MAX_ERROR_LENGTH = 1000
 _OWN_HEADERS = ("x-error", "x-error-code", "x-failed-at", "x-origin-queue", "x-origin-exchange")
 
@@ -56,7 +59,7 @@ class Settlement:
             delivery.reject()
         except BrokerUnavailable as unavailable:
             log.warning("dead_letter_not_published", queue=delivery.queue, error=str(unavailable))
-            delivery.requeue()
+            _requeue_later(delivery)
         else:
             delivery.acknowledge()
 
@@ -76,7 +79,7 @@ class Settlement:
             delivery.reject()
         except BrokerUnavailable as unavailable:
             log.warning("retry_not_published", queue=delivery.queue, error=str(unavailable))
-            delivery.requeue()
+            _requeue_later(delivery)
         else:
             delivery.acknowledge()
 
@@ -88,6 +91,12 @@ class Settlement:
             properties=_kept_properties(delivery.properties),
             headers=_headers(delivery, attempts, error),
         )
+
+
+def _requeue_later(delivery: Delivery) -> None:
+    """At once it would come back at once, and use up the queue's delivery limit within a second."""
+    eventlet.sleep(REQUEUE_PAUSE_S)
+    delivery.requeue()
 
 
 def _kept_properties(properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,7 +112,8 @@ def _headers(delivery: Delivery, attempts: int, error: Exception) -> dict[str, A
         **kept,
         ATTEMPTS_HEADER: attempts,
         "x-error": f"{type(error).__name__}: {error}"[:_MAX_ERROR_LENGTH],
-        "x-error-code": getattr(error, "code", "unexpected_error"),
+        # Other libraries' errors have a `code` of their own.
+        "x-error-code": error.code if isinstance(error, OrderSagaError) else "unexpected_error",
         "x-failed-at": datetime.now(UTC).isoformat(),
         "x-origin-queue": delivery.queue,
         # A retried message arrives through the default exchange: its first origin is what an operator wants.

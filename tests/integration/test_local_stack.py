@@ -255,8 +255,10 @@ def test_the_supervisor_restarts_what_dies_and_kills_what_will_not_stop(tmp_path
         assert "cannot start" in (supervision.process("missing").last_exit or "")
         assert supervision.process("steady").pid == steady
 
-        supervision.restart("steady", Waiter())
+        for _ in range(4):
+            supervision.restart("steady", Waiter())
         assert supervision.process("steady").pid != steady
+        assert supervision.process("steady").restarts == 4
         supervision.want(specs[:1], Waiter())
         assert [process.name for process in supervision.processes()] == ["steady"]
     finally:
@@ -266,8 +268,10 @@ def test_the_supervisor_restarts_what_dies_and_kills_what_will_not_stop(tmp_path
 
 def test_grandchildren_go_with_their_parent(tmp_path: Path) -> None:
     """A worker whose parent was killed would go on serving the port that the successor needs."""
+    folder = StackFolder(root=tmp_path)
+    folder.create()
     spec = ProcessSpec(name="parent", command=("/bin/sh", "-c", "sleep 600 & sleep 600"), stage=1)
-    child = Child(spec, owner=tmp_path, log=tmp_path / "parent.log")
+    child = Child(spec, folder)
     assert child.tend(0.0)
     assert holds_within(lambda: len(owned_processes(tmp_path)) == 3, timeout_s=5)
     pid = child.as_dict()["pid"]

@@ -28,6 +28,10 @@ INSERT = """
 insert into outbox (event_id, event_type, aggregate_id, correlation_id, schema_version, payload, occurred_at)
 select %s, %s, %s, %s, 1, %s, now()
 """
+MANY = """
+insert into outbox (event_id, event_type, aggregate_id, correlation_id, schema_version, payload, occurred_at)
+select gen_random_uuid(), %s, 'a' || n, 'c', 1, '{}', now() from generate_series(1, 5000) n
+"""
 UNPUBLISHED = "select count(*) from outbox where published_at is null"
 
 
@@ -259,11 +263,7 @@ def test_sigterm_ends_a_relay_in_the_middle_of_its_work(
     broker: Broker, databases: Databases, relay_process: ServiceProcess, processes: Processes
 ) -> None:
     """Given thousands of rows, when the relay is told to end, then it ends with 0 and another one does the rest."""
-    databases.query(
-        SERVICE,
-        f"insert into outbox (event_id, event_type, aggregate_id, correlation_id, schema_version, payload, occurred_at)"
-        f" select gen_random_uuid(), '{EVENT}', 'a' || n, 'c', 1, '{{}}', now() from generate_series(1, 5000) n",
-    )
+    databases.query(SERVICE, MANY, EVENT)
     relay_process.send(signal.SIGTERM)
     assert relay_process.wait_end() == 0
 

@@ -117,13 +117,12 @@ class TestTable:
     def test_the_examples_here_cover_every_kind_of_event(self) -> None:
         assert {type(event) for event in EVERY_EVENT} == set(Happening.__args__)
 
-    @settings(deadline=None)
-    @given(holding=any_holding, event=any_event, available=any_shelf)
-    def test_stock_moves_only_where_its_rows_were_locked(
-        self, holding: Holding, event: Happening, available: dict[str, int]
-    ) -> None:
-        if decided(holding, event, available).movements:
-            assert holding.can_move_stock(event)
+    @pytest.mark.parametrize("event", EVERY_EVENT, ids=lambda event: type(event).__name__)
+    @pytest.mark.parametrize("status", HoldingStatus)
+    def test_stock_moves_only_where_its_rows_were_locked(self, status: HoldingStatus, event: Happening) -> None:
+        """And is locked only where it may move."""
+        holding = replace(HELD, status=status, expires_at=NOW if status is HoldingStatus.HELD else None)
+        assert bool(decided(holding, event).movements) == holding.can_move_stock(event)
 
     def test_a_paid_reservation_locks_no_stock(self) -> None:
         assert not HELD.can_move_stock(TAKEN)
@@ -146,6 +145,12 @@ class TestForEveryHoldingAndEvent:
             story.tell(event, now=story.now + TTL)
             assert story.holding.status is not HoldingStatus.HELD
             assert story.holding.cancelled
+
+    @pytest.mark.parametrize("event", EVERY_EVENT, ids=lambda event: type(event).__name__)
+    @pytest.mark.parametrize("status", [s for s in HoldingStatus if s is not HoldingStatus.HELD])
+    def test_the_tombstone_alone_keeps_an_order_from_being_held(self, status: HoldingStatus, event: Happening) -> None:
+        buried = replace(HELD, status=status, cancelled=True, expires_at=None)
+        assert decided(buried, event).holding.status is not HoldingStatus.HELD
 
     @settings(deadline=None)
     @given(holding=any_holding, events=st.lists(any_event, max_size=10))

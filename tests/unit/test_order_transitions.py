@@ -268,6 +268,13 @@ class TestDecidedRaces:
         assert (order.status, order.reason) == (OrderStatus.CANCELLED, CancelReason.RESERVATION_EXPIRED)
         assert after(EXPIRED, RESERVED).stock is Stock.LAPSED
 
+    def test_a_reservation_that_is_known_to_be_over_reserves_nothing(self) -> None:
+        """Given its release overtook it, when INVENTORY_RESERVED comes, then the order stays as it is."""
+        waiting = after(RELEASED_UNPAID)
+        decision = decided(waiting, RESERVED)
+        assert (decision.applied, decision.order) == (False, waiting)
+        assert after(FAILED, order=decision.order).settled_at == NOW
+
     def test_expiry_of_a_paid_order_waits_for_word_of_its_stock(self) -> None:
         """Given CONFIRMED, when the reservation expired, then it is recorded; a new generation mends it."""
         waiting = after(RESERVED, TAKEN, EXPIRED)

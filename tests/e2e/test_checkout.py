@@ -1,0 +1,190 @@
+"""The whole stack, as it is started for people, through its HTTP API."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from harness.broker import Broker
+from harness.databases import Databases
+from harness.waiting import wait_until
+from harness.whole import assert_whole
+
+from ops.stack import Stack
+
+pytestmark = pytest.mark.e2e
+
+SETTINGS = {"MANUAL_PAYMENT_TTL_S": "3"}
+TIMEOUT_S = 20.0
+
+
+class Gateway:
+    """An HTTP client that knows JSON, and nothing of what is behind the gateway."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    def call(
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, dict[str, Any], Mapping[str, str]]:
+        """(status, JSON body, headers), also for problems."""
+        request = urllib.request.Request(  # noqa: S310 - our own address
+            f"{self._address}/api/v1{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json", **(headers or {})},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
+                return response.status, json.load(response), dict(response.headers)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error), dict(error.headers)
+
+    def product(self, on_hand: int) -> str:
+        """A product that can be ordered when this returns."""
+        item = f"item-{uuid4().hex[:8]}"
+        product = {"item": item, "name": "Cup", "sellerId": "shop", "price": "10.00", "currency": "EUR"}
+        status, answer, _ = self.call("POST", "/products", {**product, "onHand": on_hand}, _key())
+        assert status == 201, answer
+        return item
+
+    def order(self, item: str, **order: Any) -> str:
+        """The id of an accepted order; a product just made is known to the order service a moment later."""
+        wanted = {"userId": "ann", "items": [{"item": item, "quantity": 1}], **order}
+
+        def accepted() -> dict[str, Any] | None:
+            status, answer, _ = self.call("POST", "/orders", wanted, _key())
+            assert status == 202 or answer.get("code") == "unknown_item", answer
+            return answer if status == 202 else None
+
+        return str(wait_until(accepted, "the order is accepted")["id"])
+
+    def ended(self, order_id: str, status: str) -> dict[str, Any]:
+        """The order once it has that status, and is settled if cancelled."""
+
+        def there() -> dict[str, Any] | None:
+            _, order, _ = self.call("GET", f"/orders/{order_id}")
+            is_settled = order.get("status") != "CANCELLED" or order["settledAt"] is not None
+            return order if order.get("status") == status and is_settled else None
+
+        return wait_until(there, f"order {order_id} is {status}", timeout_s=60)
+
+
+def _key() -> dict[str, str]:
+    return {"Idempotency-Key": uuid4().hex}
+
+
+@pytest.fixture(scope="module")
+def gateway(stack: Stack, empty_stack: None) -> Iterator[Gateway]:
+    """Services, relays and gateway on top of the infrastructure that is up; only these are stopped again."""
+    stack.up(infrastructure_only=False, settings=SETTINGS)
+    try:
+        yield Gateway(stack.environment()["GATEWAY_URL"])
+    finally:
+        stack.up(infrastructure_only=True, settings=dict.fromkeys(SETTINGS, ""))
+
+
+@pytest.fixture(autouse=True)
+def _whole_afterwards(gateway: Gateway, databases: Databases, broker: Broker) -> Iterator[None]:
+    yield
+    assert_whole(databases, broker)
+
+
+def _types(order: Mapping[str, Any]) -> list[str]:
+    return [event["type"] for event in order["timeline"]]
+
+
+def test_a_paid_order_is_confirmed(gateway: Gateway) -> None:
+    """Given stock and a good card, then the order is confirmed, and its timeline tells how, causes first."""
+    item = gateway.product(on_hand=5)
+    order = gateway.ended(gateway.order(item), "CONFIRMED")
+
+    assert _types(order) == ["ORDER_CREATED", "INVENTORY_RESERVED", "PAYMENT_SUCCESS", "ORDER_CONFIRMED"]
+    assert [step["status"] for step in order["history"]] == ["PENDING", "RESERVED", "CONFIRMED"]
+    _, product, _ = gateway.call("GET", f"/products/{item}")
+    assert (product["onHand"], product["reserved"], product["available"]) == (5, 1, 4)
+
+
+def test_a_declined_card_cancels_and_releases(gateway: Gateway) -> None:
+    item = gateway.product(on_hand=5)
+    order = gateway.ended(gateway.order(item, paymentMethod="tok_card_declined"), "CANCELLED")
+
+    assert order["reason"] == "payment_failed"
+    assert {"PAYMENT_FAILED", "ORDER_CANCELLED", "INVENTORY_REFUNDED"} <= set(_types(order))
+    assert gateway.call("GET", f"/products/{item}")[1]["reserved"] == 0
+
+
+def test_no_stock_cancels_without_a_charge(gateway: Gateway, databases: Databases) -> None:
+    order = gateway.ended(gateway.order(gateway.product(on_hand=0)), "CANCELLED")
+
+    assert order["reason"] == "out_of_stock"
+    charges = "select count(*) from payment_attempts where order_id = %s"
+    assert databases.value("payment_service", charges, order["id"]) == 0
+
+
+def test_an_abandoned_checkout_expires(gateway: Gateway) -> None:
+    item = gateway.product(on_hand=5)
+    order = gateway.ended(gateway.order(item, paymentMode="manual"), "CANCELLED")
+
+    assert order["reason"] == "reservation_expired"
+    assert gateway.call("GET", f"/products/{item}")[1]["reserved"] == 0
+
+
+def test_the_same_key_gets_the_same_order(gateway: Gateway, databases: Databases) -> None:
+    """Given a repeated request, then it is answered from memory; with another payload it is refused."""
+    item = gateway.product(on_hand=5)
+    gateway.ended(gateway.order(item), "CONFIRMED")
+    wanted, key = {"userId": "ann", "items": [{"item": item, "quantity": 2}]}, _key()
+
+    first, again = (gateway.call("POST", "/orders", wanted, key) for _ in range(2))
+    other = gateway.call("POST", "/orders", {**wanted, "userId": "bob"}, key)
+
+    assert (first[0], again[0]) == (202, 202)
+    assert first[1]["id"] == again[1]["id"]
+    assert first[2]["Location"].endswith(first[1]["id"])
+    assert (other[0], other[1]["code"]) == (422, "idempotency_key_reused")
+    gateway.ended(first[1]["id"], "CONFIRMED")
+
+
+def test_kill_of_the_payment_service_during_an_order(gateway: Gateway, stack: Stack, databases: Databases) -> None:
+    """Given kill -9 of the payment service while orders are under way, then all are confirmed, each charged once."""
+    item = gateway.product(on_hand=50)
+    orders = [gateway.order(item) for _ in range(5)]
+    stack.kill("payment_service")
+    orders += [gateway.order(item) for _ in range(5)]
+
+    for order_id in orders:
+        gateway.ended(order_id, "CONFIRMED")
+    charges = "select count(*) from payment_attempts where kind = 'CHARGE' and order_id = any(cast(%s as uuid[]))"
+    assert databases.value("payment_service", charges, orders) == len(orders)
+
+
+def test_nonsense_is_a_problem_not_a_failure(gateway: Gateway) -> None:
+    """Given requests that make no sense, then each is answered with a problem that has a code."""
+    deep: Any = []
+    for _ in range(200):
+        deep = [deep]
+    line = {"item": "x", "quantity": 1}
+    for body in (
+        [],
+        {},
+        {"userId": "ann", "items": [line], "shippingAddress": {"deep": deep}},
+        {"userId": "ann", "items": [line], "shippingAddress": {"street": "\x00"}},
+        {"userId": "ann", "items": [{**line, "quantity": 10**30}]},
+        {"userId": "a" * 10_000, "items": [line]},
+    ):
+        status, problem, _ = gateway.call("POST", "/orders", body, _key())
+        assert 400 <= status < 500, (status, problem)
+        assert problem["code"]
+
+
+def test_an_unknown_order_is_not_found(gateway: Gateway) -> None:
+    for order_id in (str(uuid4()), "7", "%00"):
+        status, problem, _ = gateway.call("GET", f"/orders/{order_id}")
+        assert status in (400, 404), problem

@@ -1,0 +1,215 @@
+"""Money: charged once, given back in full, never taken for a cancelled order, whatever dies in between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from uuid import UUID, uuid4
+
+import pytest
+from harness.broker import Broker
+from harness.databases import Databases
+from harness.payloads import in_seconds, inventory_refunded, inventory_reserved, new_order_id, order_cancelled
+from harness.processes import Processes, ServiceProcess
+from harness.waiting import wait_until
+
+from payment_service.domain import payment_id
+
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("clean")]
+
+INSERT_PAYMENT = """
+insert into payments (order_id, id, status, amount, currency, charging, cancelled, refunded, created_at, updated_at)
+values (%s, %s, 'PENDING', 10, 'EUR', true, false, 0, now(), now())
+"""
+INSERT_ATTEMPT = """
+insert into payment_attempts (id, order_id, kind, amount, currency, status, leased_by, tries, cause_event_id,
+                              correlation_id, started_at)
+values (%s, %s, 'CHARGE', 10, 'EUR', 'CALLING', gen_random_uuid(), 0, gen_random_uuid(), 'c', now())
+"""
+INSERT_CHARGE = "insert into charges (key, reference, amount, currency, status) values (%s, 'psp_1', 10, 'EUR', %s)"
+BOOK = """
+select c.status, c.amount - coalesce((select sum(amount) from refunds r where r.charge_key = c.key), 0)
+from charges c order by c.created_at
+"""
+
+
+@pytest.fixture
+def payment(processes: Processes) -> Iterator[ServiceProcess]:
+    """Started anew for tests that prepare what a dead one left behind."""
+    process = processes.start_ready("payment_service")
+    yield process
+    assert process.was_killed or process.terminate() == 0
+
+
+def _events(databases: Databases, order_id: str) -> list[str]:
+    statement = "select event_type from outbox where aggregate_id = %s order by id"
+    return [row[0] for row in databases.query("payment_service", statement, order_id)]
+
+
+def _wait_for(databases: Databases, order_id: str, *events: str) -> None:
+    wait_until(lambda: _events(databases, order_id) == list(events), f"the answer is {events}")
+
+
+def _book(databases: Databases) -> list[tuple[str, int]]:
+    """(status, net amount) of every charge the provider has."""
+    return [(status, int(net)) for status, net in databases.query("psp", BOOK)]
+
+
+def _status(databases: Databases, order_id: str) -> str:
+    return str(databases.value("payment_service", "select status from payments where order_id = %s", order_id))
+
+
+def _left_by_a_dead_worker(databases: Databases) -> tuple[str, str]:
+    """A charge under way whose worker has no lease any more; (order id, charge key)."""
+    order_id, attempt_id = new_order_id(), str(uuid4())
+    databases.query("payment_service", INSERT_PAYMENT, order_id, str(payment_id(UUID(order_id))))
+    databases.query("payment_service", INSERT_ATTEMPT, attempt_id, order_id)
+    return order_id, attempt_id
+
+
+def test_a_charge_whose_worker_died_before_recording_it_is_found(databases: Databases, processes: Processes) -> None:
+    """Given a charge in the provider's book and none in ours, then the successor asks, and charges no second time."""
+    order_id, attempt_id = _left_by_a_dead_worker(databases)
+    databases.query("psp", INSERT_CHARGE, attempt_id, "APPROVED")
+
+    process = processes.start_ready("payment_service")
+    _wait_for(databases, order_id, "PAYMENT_SUCCESS")
+
+    assert _book(databases) == [("APPROVED", 10)]
+    reference = "select psp_reference from payments where order_id = %s"
+    assert databases.value("payment_service", reference, order_id) == "psp_1"
+    assert process.terminate() == 0
+
+
+def test_a_charge_that_never_reached_the_provider_is_made(databases: Databases, payment: ServiceProcess) -> None:
+    """Given an attempt of a dead worker that the provider never saw, then it is charged once."""
+    order_id, _ = _left_by_a_dead_worker(databases)
+
+    _wait_for(databases, order_id, "PAYMENT_SUCCESS")
+    assert _book(databases) == [("APPROVED", 10)]
+
+
+def test_a_cancelled_order_whose_charge_is_found_is_voided(
+    broker: Broker, databases: Databases, processes: Processes
+) -> None:
+    """Given a charge in the book and an order cancelled meanwhile, then it is undone and no success is ever said."""
+    order_id, attempt_id = _left_by_a_dead_worker(databases)
+    databases.query("payment_service", "update payments set status = 'CANCELLED', cancelled = true")
+    databases.query("psp", INSERT_CHARGE, attempt_id, "APPROVED")
+
+    process = processes.start_ready("payment_service")
+    _wait_for(databases, order_id, "PAYMENT_CANCELLED")
+
+    assert [status for status, _ in _book(databases)] == ["VOIDED"]
+    assert databases.value("payment_service", "select count(*) from ledger_entries") == 0
+    assert process.terminate() == 0
+
+
+def test_kill_in_the_middle_of_many_charges_charges_each_once(
+    broker: Broker, databases: Databases, payment: ServiceProcess, processes: Processes
+) -> None:
+    """Given kill -9 while charges are under way, then after the restart each order is charged once and told so."""
+    orders = [new_order_id() for _ in range(150)]
+    for order_id in orders:
+        broker.publish_event("INVENTORY_RESERVED", inventory_reserved(order_id))
+    wait_until(lambda: databases.value("psp", "select count(*) from charges"), "charging has begun")
+    payment.kill()
+
+    successor = processes.start_ready("payment_service")
+    told = "select count(*) from outbox where event_type = 'PAYMENT_SUCCESS'"
+    wait_until(lambda: databases.value("payment_service", told) == len(orders), "all are charged", timeout_s=40)
+    assert _book(databases) == [("APPROVED", 10)] * len(orders)
+    assert successor.terminate() == 0
+
+
+def test_the_tombstone_keeps_a_cancelled_order_from_being_charged(
+    broker: Broker, databases: Databases, payment: ServiceProcess
+) -> None:
+    """Given ORDER_CANCELLED before INVENTORY_RESERVED, then nothing is charged."""
+    order_id, later = new_order_id(), new_order_id()
+    broker.publish_event("ORDER_CANCELLED", order_cancelled(order_id))
+    _wait_for(databases, order_id, "PAYMENT_CANCELLED")
+    broker.publish_event("INVENTORY_RESERVED", inventory_reserved(order_id))
+    broker.publish_event("INVENTORY_RESERVED", inventory_reserved(later))
+    _wait_for(databases, later, "PAYMENT_SUCCESS")
+
+    assert _events(databases, order_id) == ["PAYMENT_CANCELLED"]
+    assert _book(databases) == [("APPROVED", 10)]
+
+
+def test_cancelling_a_paid_order_refunds_it_once(broker: Broker, databases: Databases, payment: ServiceProcess) -> None:
+    """Given ORDER_CANCELLED several times after the charge, then the money goes back once, in full."""
+    order_id = new_order_id()
+    broker.publish_event("INVENTORY_RESERVED", inventory_reserved(order_id))
+    _wait_for(databases, order_id, "PAYMENT_SUCCESS")
+    for _ in range(5):
+        broker.publish_event("ORDER_CANCELLED", order_cancelled(order_id))
+
+    _wait_for(databases, order_id, "PAYMENT_SUCCESS", "PAYMENT_REFUNDED")
+    assert _book(databases) == [("APPROVED", 0)]
+    assert _status(databases, order_id) == "REFUNDED"
+    assert databases.value("payment_service", "select sum(amount) from ledger_entries") == 0
+
+
+def test_released_stock_cancels_an_intent_but_never_refunds(
+    broker: Broker, databases: Databases, payment: ServiceProcess
+) -> None:
+    """Given INVENTORY_REFUNDED for an unpaid and for a paid order, then only the intent is cancelled."""
+    unpaid, paid = new_order_id(), new_order_id()
+    broker.publish_event("INVENTORY_RESERVED", inventory_reserved(unpaid, paymentMode="manual"))
+    broker.publish_event("INVENTORY_RESERVED", inventory_reserved(paid))
+    _wait_for(databases, unpaid, "PAYMENT_PENDING")
+    _wait_for(databases, paid, "PAYMENT_SUCCESS")
+    broker.publish_event("INVENTORY_REFUNDED", inventory_refunded(paid))
+    broker.publish_event("INVENTORY_REFUNDED", inventory_refunded(unpaid))
+
+    _wait_for(databases, unpaid, "PAYMENT_PENDING", "PAYMENT_CANCELLED")
+    assert _events(databases, paid) == ["PAYMENT_SUCCESS"]
+    assert _book(databases) == [("APPROVED", 10)]
+
+
+def test_no_charge_begins_that_could_outlast_its_reservation(
+    broker: Broker, databases: Databases, payment: ServiceProcess
+) -> None:
+    order_id = new_order_id()
+    broker.publish_event("INVENTORY_RESERVED", inventory_reserved(order_id, expiresAt=in_seconds(10)))
+
+    _wait_for(databases, order_id, "PAYMENT_FAILED")
+    assert _book(databases) == []
+
+
+@pytest.mark.parametrize("reason", ["insufficient_funds", "card_declined", "limit_exceeded"])
+def test_a_decline_is_told_with_its_reason(
+    broker: Broker, databases: Databases, payment: ServiceProcess, reason: str
+) -> None:
+    order_id = new_order_id()
+    broker.publish_event("INVENTORY_RESERVED", inventory_reserved(order_id, paymentMethod=f"tok_{reason}"))
+
+    _wait_for(databases, order_id, "PAYMENT_FAILED")
+    statement = "select payload->>'reason' from outbox where aggregate_id = %s"
+    assert databases.value("payment_service", statement, order_id) == reason
+    assert databases.value("payment_service", "select count(*) from ledger_entries") == 0
+
+
+def test_a_provider_out_of_order_is_asked_again(broker: Broker, databases: Databases, payment: ServiceProcess) -> None:
+    """Given a provider that fails for a while, then the charge is unknown, asked for, and made once."""
+    order_id = new_order_id()
+    databases.query("psp", "alter table charges rename to charges_away")
+    try:
+        broker.publish_event("INVENTORY_RESERVED", inventory_reserved(order_id))
+        unknown = "select count(*) from payment_attempts where status = 'UNKNOWN'"
+        wait_until(lambda: databases.value("payment_service", unknown), "the outcome is unknown")
+    finally:
+        databases.query("psp", "alter table charges_away rename to charges")
+
+    _wait_for(databases, order_id, "PAYMENT_SUCCESS")
+    assert _book(databases) == [("APPROVED", 10)]
+    assert databases.value("payment_service", "select tries from payment_attempts") >= 1
+
+
+def test_absurd_amounts_are_dead_lettered(broker: Broker, payment: ServiceProcess) -> None:
+    queue = "payment_service.INVENTORY_RESERVED"
+    for price in ("-1.00", "0.00", "0", "1.001", "99999999999.00"):
+        broker.publish_event("INVENTORY_RESERVED", inventory_reserved(new_order_id(), price=price))
+
+    wait_until(lambda: broker.depth(f"{queue}.dead") == 5, "all are dead letters")
+    assert {letter.headers["x-error-code"] for letter in broker.dead(queue)} == {"invalid_payload"}
