@@ -33,12 +33,13 @@ from inventory_service.schemas import MOST_UNITS, PUBLISHED, Adjustment, NewProd
 from inventory_service.settings import Settings
 from shared import outbox
 from shared.database import Transaction
-from shared.envelope import Envelope, Outgoing, Received, caused_by
+from shared.envelope import Envelope, Outgoing, Received
 from shared.errors import Conflict, ProductExists, ProductNotFound
+from shared.publications import Publications
 
 SERVICE = "inventory_service"
 EXPIRED_AT_ONCE = 200
-_SCHEMAS = {event_type: schema() for event_type, schema in PUBLISHED.items()}
+_PUBLICATIONS = Publications(SERVICE, PUBLISHED)
 _RESERVATION_STATUS = {
     HoldingStatus.HELD: "RESERVED",
     HoldingStatus.RELEASED: "RELEASED",
@@ -67,16 +68,9 @@ class Changes:
         correlation_id: str | None,
         **body: Any,
     ) -> None:
-        schema = _SCHEMAS[event_type]
-        envelope = caused_by(
-            cause,
-            type=event_type,
-            source=SERVICE,
-            now=tx.now,
-            correlation_id=correlation_id,
-            schema_version=schema.schema_version,
+        self.outgoing.append(
+            _PUBLICATIONS.make(event_type, aggregate_id, body, now=tx.now, cause=cause, correlation_id=correlation_id)
         )
-        self.outgoing.append(Outgoing(envelope=envelope, aggregate_id=aggregate_id, payload=schema.dump(body)))
 
     def move(
         self,

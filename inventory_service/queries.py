@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import text
 
 from inventory_service.domain import Holding, HoldingStatus, Line, Movement, Terms
 from inventory_service.schemas import NewProduct
-from shared.database import Transaction, rows_json
+from shared.database import Transaction
 
 # Holdings
 
@@ -117,15 +117,15 @@ def _holding(row: Any, expires_at: Any, lines: Sequence[Line]) -> Holding:
 
 
 def update_sagas(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
-    _save(tx, _UPDATE_SAGAS, rows)
+    tx.save(_UPDATE_SAGAS, rows)
 
 
 def insert_lines(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
-    _save(tx, _INSERT_LINES, rows)
+    tx.save(_INSERT_LINES, rows)
 
 
 def save_reservations(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
-    _save(tx, _SAVE_RESERVATIONS, rows, now=tx.now)
+    tx.save(_SAVE_RESERVATIONS, rows, now=tx.now)
 
 
 # Stock
@@ -155,7 +155,7 @@ def stock_for_update(tx: Transaction, items: Iterable[str]) -> dict[str, tuple[i
 
 def update_stock(tx: Transaction, deltas: Mapping[str, tuple[int, int]]) -> None:
     rows = [{"item": i, "on_hand": on_hand, "reserved": reserved} for i, (on_hand, reserved) in deltas.items()]
-    _save(tx, _UPDATE_STOCK, rows)
+    tx.save(_UPDATE_STOCK, rows)
 
 
 def movement_row(
@@ -173,7 +173,7 @@ def movement_row(
 
 
 def insert_movements(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
-    _save(tx, _INSERT_MOVEMENTS, rows, now=tx.now)
+    tx.save(_INSERT_MOVEMENTS, rows, now=tx.now)
 
 
 # Products
@@ -222,8 +222,3 @@ def product_rows(tx: Transaction, *, limit: int, after: str | None) -> list[Mapp
 
 def _texts(ids: Iterable[UUID]) -> list[str]:
     return sorted({str(id_) for id_ in ids})
-
-
-def _save(tx: Transaction, statement: TextClause, rows: Sequence[dict[str, Any]], **parameters: Any) -> None:
-    if rows:
-        tx.execute(statement, rows=rows_json(rows), **parameters)

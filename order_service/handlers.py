@@ -27,10 +27,11 @@ from order_service.settings import Settings
 from shared import outbox
 from shared.database import Transaction
 from shared.envelope import Envelope, Outgoing, Received, caused_by
+from shared.publications import Publications
 
 SERVICE = "order_service"
 OVERDUE_AT_ONCE = 200
-_SCHEMAS = {event_type: schema() for event_type, schema in PUBLISHED.items()}
+_PUBLICATIONS = Publications(SERVICE, PUBLISHED)
 
 
 @dataclass(kw_only=True)
@@ -53,19 +54,17 @@ class Changes:
         **body: Any,
     ) -> Envelope:
         """Record an event of our own: in the outbox, and in the timeline of its order."""
-        schema = _SCHEMAS[event_type]
-        envelope = caused_by(
-            cause,
-            type=event_type,
-            source=SERVICE,
+        event = _PUBLICATIONS.make(
+            event_type,
+            order_id,
+            {"order_id": order_id, **body},
             now=tx.now,
+            cause=cause,
             correlation_id=correlation_id,
-            schema_version=schema.schema_version,
         )
-        payload = schema.dump({"order_id": order_id, **body})
-        self.outgoing.append(Outgoing(envelope=envelope, aggregate_id=str(order_id), payload=payload))
-        self.timeline.append(timeline_row(envelope, order_id, payload, decision="emitted", note=""))
-        return envelope
+        self.outgoing.append(event)
+        self.timeline.append(timeline_row(event.envelope, order_id, event.payload, decision="emitted", note=""))
+        return event.envelope
 
     def save(self, tx: Transaction) -> None:
         queries.update_orders(tx, self.orders.values())

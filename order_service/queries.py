@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, TextClause, text
+from sqlalchemy import Row, text
 
 from order_service.domain import CancelReason, Money, Order, OrderStatus, Stock
 from order_service.pricing import Product
 from order_service.schemas import PriceListEntry
-from shared.database import Transaction, rows_json
+from shared.database import Transaction
 
 # Orders
 
@@ -96,11 +96,11 @@ def _order(row: Row[Any]) -> Order:
 
 
 def insert_orders(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
-    _save(tx, _INSERT_ORDERS, rows, now=tx.now)
+    tx.save(_INSERT_ORDERS, rows, now=tx.now)
 
 
 def insert_items(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
-    _save(tx, _INSERT_ITEMS, rows)
+    tx.save(_INSERT_ITEMS, rows)
 
 
 def update_orders(tx: Transaction, orders: Iterable[Order]) -> None:
@@ -117,20 +117,15 @@ def update_orders(tx: Transaction, orders: Iterable[Order]) -> None:
         }
         for order in orders
     ]
-    _save(tx, _UPDATE_ORDERS, rows, now=tx.now)
+    tx.save(_UPDATE_ORDERS, rows, now=tx.now)
 
 
 def insert_history(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
-    _save(tx, _INSERT_HISTORY, rows, now=tx.now)
+    tx.save(_INSERT_HISTORY, rows, now=tx.now)
 
 
 def insert_events(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
-    _save(tx, _INSERT_EVENTS, rows, now=tx.now)
-
-
-def _save(tx: Transaction, statement: TextClause, rows: Sequence[dict[str, Any]], **parameters: Any) -> None:
-    if rows:
-        tx.execute(statement, rows=rows_json(rows), **parameters)
+    tx.save(_INSERT_EVENTS, rows, now=tx.now)
 
 
 # The price list
@@ -174,7 +169,7 @@ def upsert_products(tx: Transaction, entries: Iterable[PriceListEntry]) -> None:
         }
         for entry in entries
     ]
-    _save(tx, _UPSERT_PRODUCTS, rows)
+    tx.save(_UPSERT_PRODUCTS, rows)
 
 
 # Reading

@@ -35,14 +35,15 @@ from payment_service.schemas import PUBLISHED
 from payment_service.settings import Settings
 from shared import outbox
 from shared.database import Transaction
-from shared.envelope import Cause, Outgoing, Received, caused_by, new_id
+from shared.envelope import Cause, Outgoing, Received, new_id
+from shared.publications import Publications
 
 SERVICE = "payment_service"
 TAKEN_OVER_AT_ONCE = 200
 REFUND_TRIES = 20
 FIRST_RETRY_S = 0.5
 LONGEST_RETRY_S = 60.0
-_SCHEMAS = {event_type: schema() for event_type, schema in PUBLISHED.items()}
+_PUBLICATIONS = Publications(SERVICE, PUBLISHED)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -240,15 +241,7 @@ def _announce(
     cause: Cause,
     attempt_id: UUID | None,
 ) -> None:
-    schema = _SCHEMAS[announcement.event_type]
-    envelope = caused_by(
-        cause,
-        type=announcement.event_type,
-        source=SERVICE,
-        now=tx.now,
-        schema_version=schema.schema_version,
-    )
-    body = {
+    fields = {
         "order_id": payment.order_id,
         "payment_id": payment_id(payment.order_id),
         "price": payment.amount,
@@ -256,10 +249,9 @@ def _announce(
         **announcement.fields,
     }
     if announcement.event_type.startswith("PAYMENT_REFUND"):
-        body = {"reason": "order_cancelled", **body, "refund_id": attempt_id}
-    wanted = {name: value for name, value in body.items() if name in schema.fields}
+        fields = {"reason": "order_cancelled", **fields, "refund_id": attempt_id}
     changes.outgoing.append(
-        Outgoing(envelope=envelope, aggregate_id=str(payment.order_id), payload=schema.dump(wanted))
+        _PUBLICATIONS.make(announcement.event_type, payment.order_id, fields, now=tx.now, cause=cause)
     )
 
 

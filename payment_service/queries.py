@@ -14,10 +14,10 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, TextClause, text
+from sqlalchemy import Row, text
 
 from payment_service.domain import Payment, PaymentStatus, WorkKind, payment_id
-from shared.database import Transaction, rows_json
+from shared.database import Transaction
 from shared.envelope import StoredCause
 
 LEASE_S = 10
@@ -71,7 +71,7 @@ where p.order_id = r.order_id
 
 def ensure_payments(tx: Transaction, ids: Iterable[UUID]) -> None:
     rows = [{"order_id": id_, "id": payment_id(id_)} for id_ in sorted(set(ids))]
-    tx.execute(_ENSURE, rows=rows_json(rows), now=tx.now)
+    tx.save(_ENSURE, rows, now=tx.now)
 
 
 def payments_for_update(tx: Transaction, ids: Iterable[UUID]) -> dict[UUID, Payment]:
@@ -108,7 +108,7 @@ def update_payments(tx: Transaction, payments: Iterable[Payment]) -> None:
         }
         for p in payments
     ]
-    _save(tx, _UPDATE_PAYMENTS, rows, now=tx.now)
+    tx.save(_UPDATE_PAYMENTS, rows, now=tx.now)
 
 
 # Attempts
@@ -163,7 +163,7 @@ _END_LEASE = text("delete from charger_leases where worker_id = :worker_id or ex
 
 def insert_attempts(tx: Transaction, rows: Sequence[dict[str, Any]], worker_id: UUID) -> None:
     """New attempts, already leased by the worker that will call."""
-    _save(tx, _INSERT_ATTEMPTS, rows, worker_id=worker_id, now=tx.now)
+    tx.save(_INSERT_ATTEMPTS, rows, worker_id=worker_id, now=tx.now)
 
 
 def leased_attempts_for_update(tx: Transaction, ids: Iterable[UUID], worker_id: UUID) -> dict[UUID, Attempt]:
@@ -178,7 +178,7 @@ def take_over_attempts(tx: Transaction, worker_id: UUID, psp_limit: timedelta, l
 
 
 def update_attempts(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
-    _save(tx, _UPDATE_ATTEMPTS, rows, now=tx.now)
+    tx.save(_UPDATE_ATTEMPTS, rows, now=tx.now)
 
 
 def charge_ids(tx: Transaction, order_ids: Iterable[UUID]) -> dict[UUID, UUID]:
@@ -230,15 +230,15 @@ from json_to_recordset(cast(:rows as json)) as r(
 
 
 def insert_refunds(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
-    _save(tx, _INSERT_REFUNDS, rows, now=tx.now)
+    tx.save(_INSERT_REFUNDS, rows, now=tx.now)
 
 
 def end_refunds(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
-    _save(tx, _END_REFUNDS, rows, now=tx.now)
+    tx.save(_END_REFUNDS, rows, now=tx.now)
 
 
 def insert_entries(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
-    _save(tx, _INSERT_ENTRIES, rows, now=tx.now)
+    tx.save(_INSERT_ENTRIES, rows, now=tx.now)
 
 
 # Reading
@@ -271,8 +271,3 @@ def refund_rows(tx: Transaction, order_id: UUID) -> list[Mapping[str, Any]]:
 
 def _texts(ids: Iterable[UUID]) -> list[str]:
     return sorted({str(id_) for id_ in ids})
-
-
-def _save(tx: Transaction, statement: TextClause, rows: Sequence[dict[str, Any]], **parameters: Any) -> None:
-    if rows:
-        tx.execute(statement, rows=rows_json(rows), **parameters)

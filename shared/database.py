@@ -86,6 +86,11 @@ class Transaction:
     def execute(self, statement: TextClause, **parameters: Any) -> None:
         self.session.execute(statement, parameters)
 
+    def save(self, statement: TextClause, rows: Sequence[dict[str, Any]], **parameters: Any) -> None:
+        """Run ``statement`` with its parameter ``:rows``, for a json_to_recordset; nothing to do without rows."""
+        if rows:
+            self.session.execute(statement, {"rows": rows_json(rows), **parameters})
+
 
 @contextmanager
 def transaction(sessions: Sessions) -> Iterator[Transaction]:

@@ -17,7 +17,7 @@ from sqlalchemy import DateTime, Index, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, declarative_mixin, declared_attr, mapped_column
 
-from shared.database import Transaction, rows_json
+from shared.database import Transaction
 from shared.errors import IdempotencyKeyInProgress, IdempotencyKeyReused, OrderSagaError
 
 KEPT_HOURS = 24
@@ -106,6 +106,5 @@ def _verdict(key: str, hash_: str, is_locked: bool, found: Any) -> Claim:
 
 def remember(tx: Transaction, scope: str, answers: Sequence[tuple[str, str, Any]]) -> None:
     """Keep (key, request hash, answer) for KEPT_HOURS."""
-    if answers:
-        rows = [{"key": k, "request_hash": h, "answer": a} for k, h, a in answers]
-        tx.execute(_REMEMBER, scope=scope, now=tx.now, rows=rows_json(rows))
+    rows = [{"key": k, "request_hash": h, "answer": a} for k, h, a in answers]
+    tx.save(_REMEMBER, rows, scope=scope, now=tx.now)

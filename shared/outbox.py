@@ -16,7 +16,7 @@ from sqlalchemy import BigInteger, DateTime, Identity, Index, SmallInteger, Text
 from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.orm import Mapped, declarative_mixin, declared_attr, mapped_column
 
-from shared.database import Transaction, rows_json
+from shared.database import Transaction
 from shared.envelope import Envelope, Outgoing
 
 NOTIFY_CHANNEL = "outbox"
@@ -72,8 +72,7 @@ select pg_notify('{NOTIFY_CHANNEL}', '')
 
 def record(tx: Transaction, events: Sequence[Outgoing]) -> None:
     """Add ``events`` to the outbox, to be published once the transaction has committed, in this order."""
-    if events:
-        tx.execute(_RECORD, rows=rows_json([_row(event) for event in events]))
+    tx.save(_RECORD, [_row(event) for event in events])
 
 
 def _row(event: Outgoing) -> dict[str, Any]:

@@ -6,7 +6,6 @@ Must not know: what the method does. It must commit before it returns, because t
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
 import eventlet
@@ -28,6 +27,7 @@ from shared.errors import (
 )
 from shared.event_schema import EventSchema
 from shared.logs import get_logger
+from shared.messaging.arrivals import Arrivals
 from shared.messaging.delivery import Delivery
 from shared.messaging.frames import UNREADABLE_HEADER
 from shared.messaging.message_loop import MessageLoop
@@ -77,20 +77,14 @@ class BatchLane:
         self._service: str = entrypoint.container.service_name
         self.queue = work_queue(self._service, entrypoint.event_type)
         self._schema = entrypoint.schema()
-        self._waiting: deque[Delivery] = deque()
-        self._wake_up = Event()
+        self._arrivals = Arrivals()
         self._busy = False
-        self._finishing = False
 
     def arrived(self, delivery: Delivery) -> None:
-        self._waiting.append(delivery)
-        if not self._wake_up.ready():
-            self._wake_up.send()
+        self._arrivals.add(delivery)
 
     def finish(self) -> None:
-        self._finishing = True
-        if not self._wake_up.ready():
-            self._wake_up.send()
+        self._arrivals.close()
 
     def is_idle(self) -> bool:
         return not self._busy
@@ -99,20 +93,8 @@ class BatchLane:
         publisher, delays_s = self._loop.publisher, self._loop.choreography.retry_delays_s
         self._settlement = Settlement(self._service, publisher, delays_s)
         self._publisher_of_event = self._loop.choreography.events[self._entrypoint.event_type].publisher
-        while not self._finishing:
-            self._wake_up.wait()
-            self._wake_up = Event()
-            while self._waiting and not self._finishing:
-                self._handle(self._take())
-
-    def _take(self) -> list[Delivery]:
-        """Up to BATCH_SIZE; those of a lost connection are skipped, for the broker delivers them again."""
-        batch: list[Delivery] = []
-        while self._waiting and len(batch) < BATCH_SIZE:
-            delivery = self._waiting.popleft()
-            if delivery.is_live:
-                batch.append(delivery)
-        return batch
+        while (batch := self._arrivals.take(BATCH_SIZE)) is not None:
+            self._handle(batch)
 
     def _handle(self, batch: list[Delivery]) -> None:
         self._busy = True
@@ -187,7 +169,7 @@ class BatchLane:
         outages = 0
         while True:
             error = self._call_once(events)
-            if not isinstance(error, DatabaseUnavailable) or self._finishing:
+            if not isinstance(error, DatabaseUnavailable) or self._arrivals.is_closed:
                 return error
             log.warning("database_unavailable", queue=self.queue, error=str(error)[:300])
             eventlet.sleep(DATABASE_DELAYS_S[min(outages, len(DATABASE_DELAYS_S) - 1)])

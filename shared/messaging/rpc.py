@@ -10,12 +10,10 @@ Any Nameko client works with it (`nameko shell`, ClusterRpcProxy).
 from __future__ import annotations
 
 import sys
-from collections import deque
 from typing import Any
 from uuid import uuid4
 
 from amqp.basic_message import Message
-from eventlet.event import Event
 from nameko.exceptions import ContainerBeingKilled, IncorrectSignature, serialize
 from nameko.extensions import Entrypoint, SharedExtension
 
@@ -24,6 +22,7 @@ from shared.choreography.model import RPC_EXCHANGE
 from shared.envelope import decode, encode
 from shared.errors import InvalidRequest, MethodNotFound, OrderSagaError
 from shared.logs import get_logger
+from shared.messaging.arrivals import Arrivals
 from shared.messaging.delivery import Delivery
 from shared.messaging.message_loop import MessageLoop
 
@@ -41,10 +40,8 @@ class RpcLane(SharedExtension):
 
     def __init__(self) -> None:
         self._methods: dict[str, Rpc] = {}
-        self._waiting: deque[Delivery] = deque()
-        self._wake_up = Event()
+        self._arrivals = Arrivals()
         self._in_hand = 0
-        self._finishing = False
         super().__init__()
 
     def setup(self) -> None:
@@ -55,26 +52,18 @@ class RpcLane(SharedExtension):
         self._methods[entrypoint.method_name] = entrypoint
 
     def arrived(self, delivery: Delivery) -> None:
-        self._waiting.append(delivery)
-        if not self._wake_up.ready():
-            self._wake_up.send()
+        self._arrivals.add(delivery)
 
     def finish(self) -> None:
-        self._finishing = True
-        if not self._wake_up.ready():
-            self._wake_up.send()
+        self._arrivals.close()
 
     def is_idle(self) -> bool:
         return self._in_hand == 0
 
     def run(self) -> None:
-        while not self._finishing:
-            self._wake_up.wait()
-            self._wake_up = Event()
-            while self._waiting and not self._finishing:
-                delivery = self._waiting.popleft()
-                if delivery.is_live:
-                    self._begin(delivery)
+        while (requests := self._arrivals.take(CONCURRENT_REQUESTS)) is not None:
+            for request in requests:
+                self._begin(request)
 
     def _begin(self, delivery: Delivery) -> None:
         self._in_hand += 1

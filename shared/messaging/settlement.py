@@ -53,15 +53,7 @@ class Settlement:
             code=error.code,
             error=str(error)[:_MAX_ERROR_LENGTH],
         )
-        try:
-            self._publish(delivery, "", dead_letter_queue(delivery.queue), delivery.attempts, error)
-        except PermanentError:
-            delivery.reject()
-        except BrokerUnavailable as unavailable:
-            log.warning("dead_letter_not_published", queue=delivery.queue, error=str(unavailable))
-            _requeue_later(delivery)
-        else:
-            delivery.acknowledge()
+        self._move(delivery, error, dead_letter_queue(delivery.queue), attempts=delivery.attempts)
 
     def _retry(self, delivery: Delivery, error: Exception) -> None:
         delay_s = self._retry_delays_s[delivery.attempts]
@@ -72,25 +64,28 @@ class Settlement:
             delay_s=delay_s,
             error=f"{type(error).__name__}: {error}"[:_MAX_ERROR_LENGTH],
         )
+        # Through the fanout: the routing key stays the work queue's name, which brings it back there.
+        exchange = retry_exchange(self._service, delay_s)
+        self._move(delivery, error, delivery.queue, exchange=exchange, attempts=delivery.attempts + 1)
+
+    def _move(
+        self, delivery: Delivery, error: Exception, routing_key: str, *, exchange: str = "", attempts: int
+    ) -> None:
         try:
-            exchange = retry_exchange(self._service, delay_s)
-            self._publish(delivery, exchange, delivery.queue, delivery.attempts + 1, error)
+            self._publisher.publish(
+                delivery.body,
+                exchange=exchange,
+                routing_key=routing_key,
+                properties=_kept_properties(delivery.properties),
+                headers=_headers(delivery, attempts, error),
+            )
         except PermanentError:
             delivery.reject()
         except BrokerUnavailable as unavailable:
-            log.warning("retry_not_published", queue=delivery.queue, error=str(unavailable))
+            log.warning("event_not_moved", queue=delivery.queue, to=routing_key, error=str(unavailable)[:300])
             _requeue_later(delivery)
         else:
             delivery.acknowledge()
-
-    def _publish(self, delivery: Delivery, exchange: str, routing_key: str, attempts: int, error: Exception) -> None:
-        self._publisher.publish(
-            delivery.body,
-            exchange=exchange,
-            routing_key=routing_key,
-            properties=_kept_properties(delivery.properties),
-            headers=_headers(delivery, attempts, error),
-        )
 
 
 def _requeue_later(delivery: Delivery) -> None:

@@ -16,6 +16,7 @@ from saga_world import CHOREOGRAPHY, CONSUMED, PUBLISHED, SERVICES, Message, Sce
 from inventory_service import handlers as inventory
 from inventory_service.schemas import Adjustment, NewProduct
 from shared.choreography.model import Consumer, Event
+from shared.database import rows_json
 
 CONSUMPTIONS = [
     pytest.param(event, consumer, id=f"{event.type}-{consumer.service}")
@@ -35,8 +36,11 @@ class Recorder:
     def fetch(self, _statement: Any, **_parameters: Any) -> list[Any]:
         return [SimpleNamespace(item="mug", on_hand=5, reserved=2)]
 
-    def execute(self, _statement: Any, **parameters: Any) -> None:
-        self.written += json.loads(parameters.get("rows", "[]"))
+    def execute(self, _statement: Any, **_parameters: Any) -> None:
+        """Statements without rows lock or ensure; nothing to keep."""
+
+    def save(self, _statement: Any, rows: list[dict[str, Any]], **_parameters: Any) -> None:
+        self.written += json.loads(rows_json(rows))
 
     def payload(self, event_type: str) -> dict[str, Any]:
         (row,) = [row for row in self.written if row.get("event_type") == event_type]

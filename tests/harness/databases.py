@@ -29,7 +29,7 @@ class Databases:
     """Short statements on autocommit connections, one per database, opened anew after a restart of the server."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment = environment
+        self.environment = environment
         self._connections: dict[str, Any] = {}
 
     def query(self, database: str, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
@@ -50,14 +50,14 @@ class Databases:
             return list(cursor.fetchall()) if cursor.description else []
 
     def _connect(self, database: str) -> Any:
-        connection = psycopg2.connect(driver_url(self._environment[URLS[database]]), connect_timeout=5)
+        connection = psycopg2.connect(driver_url(self.environment[URLS[database]]), connect_timeout=5)
         connection.autocommit = True
         return connection
 
     @contextmanager
     def transaction(self, database: str) -> Iterator[Any]:
         """A cursor of an open transaction, for holding locks; rolled back at the end."""
-        connection = psycopg2.connect(driver_url(self._environment[URLS[database]]), connect_timeout=5)
+        connection = psycopg2.connect(driver_url(self.environment[URLS[database]]), connect_timeout=5)
         try:
             with connection.cursor() as cursor:
                 yield cursor

@@ -12,7 +12,7 @@ DEADLINE_S = 30.0
 PAUSE_S = 0.03
 
 
-def wait_until(condition: Callable[[], T], what: str, *, timeout_s: float = DEADLINE_S) -> T:
+def wait_until(condition: Callable[[], T | None], what: str, *, timeout_s: float = DEADLINE_S) -> T:
     """The first true value of ``condition``; AssertionError with the last false one at the deadline."""
     deadline = time.monotonic() + timeout_s
     while True:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -116,3 +118,32 @@ def test_the_database_server_killed(
         stack.up(infrastructure_only=True)
     _all_ended_whole(customers, shop, databases, broker)
     assert [process.pid for process in processes.all if process.is_alive] == before
+
+
+@contextmanager
+def _frozen_broker(stack: Stack) -> Iterator[None]:
+    [pid] = [process.pid for process in stack.processes() if process.name == "rabbitmq"]
+    assert pid is not None
+    os.killpg(os.getpgid(pid), signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.killpg(os.getpgid(pid), signal.SIGCONT)
+
+
+def test_sigterm_ends_a_service_whose_broker_is_frozen(
+    stack: Stack, processes: Processes, databases: Databases, broker: Broker, customers: Customers, shop: Shop
+) -> None:
+    """Given a broker that answers nothing, then services and relays told to end do end, and lose nothing."""
+    with customers.buying():
+        pass
+    with _frozen_broker(stack):
+        for process in processes.all:
+            process.send(signal.SIGTERM)
+        for process in processes.all:
+            assert process.wait_end() == 0, process.log
+    for process in processes.all:
+        process.start()
+    for process in processes.all:
+        process.wait_ready()
+    _all_ended_whole(customers, shop, databases, broker)

@@ -130,15 +130,14 @@ INVALID_PAYLOAD: dict[str, Message] = {
 }
 UNKNOWN_VERSION: dict[str, Message] = {"a newer version": _headed(schema_version=2)}
 
+BY_CODE = {
+    "undecodable": UNDECODABLE,
+    "invalid_envelope": INVALID_ENVELOPE,
+    "invalid_payload": INVALID_PAYLOAD,
+    "unknown_schema_version": UNKNOWN_VERSION,
+}
 CORPUS = [
-    pytest.param(message, code, id=name)
-    for code, messages in (
-        ("undecodable", UNDECODABLE),
-        ("invalid_envelope", INVALID_ENVELOPE),
-        ("invalid_payload", INVALID_PAYLOAD),
-        ("unknown_schema_version", UNKNOWN_VERSION),
-    )
-    for name, message in messages.items()
+    pytest.param(message, code, id=name) for code, messages in BY_CODE.items() for name, message in messages.items()
 ]
 
 
@@ -295,7 +294,7 @@ def test_properties_that_the_client_library_cannot_read_are_dead_lettered(
 
 def test_a_mixed_flood_loses_nothing(broker: Broker, databases: Databases, inventory: ServiceProcess) -> None:
     """Given all poison of the corpus between good events in one go, then every message is accounted for."""
-    poison = [param.values[0] for param in CORPUS]
+    poison = [message for messages in BY_CODE.values() for message in messages.values()]
     good = [order_id for message in poison for order_id in _publish_between_good_ones(broker, message)]
 
     wait_until(_all_answered(databases, good), "all good events were applied")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pika
 import pytest
@@ -168,16 +169,16 @@ def test_what_the_broker_itself_rejects_is_dead_lettered_too(
     broker.publish("inventory_service.events", "INVENTORY_RESERVED", b"rejected")
     with pika.BlockingConnection(pika.URLParameters(stack_environment["AMQP_URI"])) as connection:
         channel = connection.channel()
-        method, _, _ = wait_until(lambda: _get(channel, queue), "it arrived")
+        method = wait_until(lambda: _get(channel, queue), "it arrived")
         channel.basic_reject(method.delivery_tag, requeue=False)
 
     wait_until(lambda: broker.depth(f"{queue}.dead"), "there is a dead letter")
     assert [letter.body for letter in broker.dead(queue)] == [b"rejected"]
 
 
-def _get(channel: pika.adapters.blocking_connection.BlockingChannel, queue: str) -> object:
-    got = channel.basic_get(queue)
-    return got if got[0] is not None else None
+def _get(channel: Any, queue: str) -> Any:
+    method, _, _ = channel.basic_get(queue)
+    return method
 
 
 def test_a_retry_queue_that_refuses_costs_nothing(

@@ -1,0 +1,55 @@
+"""Deliveries on their way from the message loop to the lane that works on them.
+
+Owns: waiting for them without polling, dropping those of a lost connection. Must not know: what a lane does.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from eventlet.event import Event
+
+from shared.messaging.delivery import Delivery
+
+
+class Arrivals:
+    """One lane's queue: filled by the loop's thread, emptied by the lane's. Prefetch bounds its length."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Delivery] = deque()
+        self._wake_up = Event()
+        self._is_closed = False
+
+    @property
+    def is_closed(self) -> bool:
+        return self._is_closed
+
+    def add(self, delivery: Delivery) -> None:
+        self._waiting.append(delivery)
+        self._wake()
+
+    def close(self) -> None:
+        """Hand out nothing more; what still waits goes back to the broker with the connection."""
+        self._is_closed = True
+        self._wake()
+
+    def take(self, limit: int) -> list[Delivery] | None:
+        """What has arrived, up to ``limit``; waits for the first. None once closed.
+
+        Those of a lost connection are skipped: the broker delivers them again.
+        """
+        while not self._is_closed:
+            batch: list[Delivery] = []
+            while self._waiting and len(batch) < limit:
+                delivery = self._waiting.popleft()
+                if delivery.is_live:
+                    batch.append(delivery)
+            if batch:
+                return batch
+            self._wake_up.wait()
+            self._wake_up = Event()
+        return None
+
+    def _wake(self) -> None:
+        if not self._wake_up.ready():
+            self._wake_up.send()
