@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from shared.errors import DatabaseUnavailable, OrderSagaError, TransientError
+from shared.errors import BrokenRule, DatabaseUnavailable, OrderSagaError, TransientError
 
 STATEMENT_TIMEOUT_MS = 15_000
 LOCK_TIMEOUT_MS = 5_000
@@ -52,6 +52,8 @@ _NOW = text("select transaction_timestamp()")
 _BUSY = {"40001", "40P01", "55P03", "57014"}  # serialization, deadlock, lock timeout, statement timeout
 # 08 connection, 53 resources (too many clients, disk full), 57P shutdown and crash, 58 system error
 _AWAY = ("08", "53", "57P", "58", "25006")
+# A value no column holds, or one that a constraint forbids: the same however often it is tried.
+_REFUSED = ("22", "23502", "23514")
 
 
 class Sessions(Protocol):
@@ -126,9 +128,13 @@ def translated_errors() -> Iterator[None]:
 
 def _translate(error: DBAPIError) -> OrderSagaError | None:
     sqlstate: str | None = getattr(error.orig, "pgcode", None)
-    summary = f"{type(error.orig).__name__} {sqlstate or ''}: {str(error.orig).strip().splitlines()[0:1]}"
+    # The first line only: the details that follow quote the row.
+    first_line = next(iter(str(error.orig).strip().splitlines()), "")
+    summary = f"{type(error.orig).__name__} {sqlstate or ''}: {first_line}"
     if sqlstate in _BUSY:
         return TransientError(summary)
+    if sqlstate and sqlstate.startswith(_REFUSED):
+        return BrokenRule(summary)
     if error.connection_invalidated or (sqlstate and sqlstate.startswith(_AWAY)):
         return DatabaseUnavailable(summary)
     if sqlstate is None and type(error.orig).__name__ in {"OperationalError", "InterfaceError"}:

@@ -139,6 +139,8 @@ def decode(body: bytes | str, properties: Mapping[str, Any], headers: Mapping[st
 
 def _refuse_foreign_encodings(properties: Mapping[str, Any], headers: Mapping[str, Any]) -> None:
     content_type = properties.get("content_type")
+    if isinstance(content_type, str):
+        content_type = content_type.partition(";")[0].strip()
     if content_type not in (None, "", "application/json", "application/data"):
         raise UndecodableMessage(f"content type {str(content_type)[:100]!r} is not JSON")
     encoding = properties.get("content_encoding")

@@ -61,7 +61,8 @@ class RpcLane(SharedExtension):
         return self._in_hand == 0
 
     def run(self) -> None:
-        while (requests := self._arrivals.take(CONCURRENT_REQUESTS)) is not None:
+        # One at a time: a request taken but not begun is not in hand, and draining would not wait for it.
+        while (requests := self._arrivals.take(1)) is not None:
             for request in requests:
                 self._begin(request)
 

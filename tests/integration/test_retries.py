@@ -194,7 +194,7 @@ def test_a_retry_queue_that_refuses_costs_nothing(
     try:
         wait_until(lambda: _is_full(broker), "the retry queue refuses")
         broker.publish_event("ORDER_CREATED", order_created(order_id, "no-such-item"))
-        wait_until(lambda: "retry_not_published" in inventory.output(), "the retry was refused")
+        wait_until(lambda: "event_not_moved" in inventory.output(), "the retry was refused")
         assert inventory.is_alive
     finally:
         _mend(databases)

@@ -176,7 +176,11 @@ class TestDatabaseErrors:
         assert raised_as(lambda: lost) is DatabaseUnavailable
         assert raised_as(lambda: DBAPIError("s", {}, OperationalError(None))) is DatabaseUnavailable
 
-    @pytest.mark.parametrize("sqlstate", ["23505", "22003", "42703", None])
+    @pytest.mark.parametrize("sqlstate", ["22003", "22P05", "23502", "23514"])
+    def test_a_value_that_no_column_takes_is_permanent(self, sqlstate: str) -> None:
+        assert raised_as(lambda: DBAPIError("s", {}, _DriverError(sqlstate))) is BrokenRule
+
+    @pytest.mark.parametrize("sqlstate", ["23505", "42703", None])
     def test_what_waiting_cannot_mend_stays_as_it_is(self, sqlstate: str | None) -> None:
         assert raised_as(lambda: DBAPIError("s", {}, _DriverError(sqlstate))) is DBAPIError
 
