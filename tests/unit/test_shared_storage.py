@@ -20,6 +20,7 @@ from shared import inbox
 from shared.database import rows_json, translated_errors
 from shared.envelope import Envelope, Outgoing, Received
 from shared.errors import (
+    BrokenRule,
     DatabaseUnavailable,
     IdempotencyKeyInProgress,
     IdempotencyKeyReused,
