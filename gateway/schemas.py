@@ -15,14 +15,14 @@ from typing import Any
 import marshmallow as ma
 from marshmallow import fields, validate
 
-ITEM_PATTERN = r"^[A-Za-z0-9._-]{1,64}$"
+ITEM_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 MONEY_PATTERN = r"^(?!0(\.0{1,2})?$)(0|[1-9][0-9]{0,6})(\.[0-9]{1,2})?$"
 CURSOR_PATTERN = r"^[A-Za-z0-9_=.~-]{1,512}$"
 ORDER_STATUSES = ("PENDING", "RESERVED", "CONFIRMED", "FULFILLED", "CANCELLED")
 MAX_LINES = 100
 MAX_QUANTITY = 1_000
-MAX_ON_HAND = 1_000_000
-MAX_PAGE = 200
+MAX_ON_HAND = 1_000_000_000
+MAX_PAGE = 100
 
 _MONEY = re.compile(MONEY_PATTERN)
 _DIGITS = re.compile(r"[0-9]{1,9}")
@@ -50,6 +50,8 @@ class Text(fields.String):
     default_error_messages = {  # noqa: RUF012 -- as marshmallow declares it
         "nul": "May not contain NUL characters.",
         "surrogate": "May not contain unpaired surrogates.",
+        "blank": "May not be blank.",
+        "control": "May not contain control characters.",
     }
 
     def __init__(self, *, max_length: int, **options: Any) -> None:
@@ -63,6 +65,10 @@ class Text(fields.String):
             raise self.make_error("nul")
         if any("\ud800" <= character <= "\udfff" for character in text):
             raise self.make_error("surrogate")
+        if any(character < " " or character == "\x7f" for character in text):
+            raise self.make_error("control")
+        if not text.strip():
+            raise self.make_error("blank")
         return text
 
 

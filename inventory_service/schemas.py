@@ -156,7 +156,7 @@ class NewProductSchema(PayloadSchema):
         unknown = RAISE
 
     make_value = NewProduct
-    item = fields.String(required=True, validate=validate.Regexp(r"\A[A-Za-z0-9._-]{1,64}\Z"))
+    item = fields.String(required=True, validate=validate.Regexp(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z"))
     name = text()
     seller_id = text(64, data_key="sellerId")
     price = Money(required=True)

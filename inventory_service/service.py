@@ -12,7 +12,7 @@ from nameko_sqlalchemy import Database
 
 from inventory_service import handlers, requests, schemas
 from inventory_service.models import Base
-from shared import idempotency
+from shared import idempotency, inbox
 from shared.database import ENGINE_OPTIONS, transaction
 from shared.health import health_of
 from shared.inbox import apply_once
@@ -84,6 +84,7 @@ class InventoryService:
             handlers.release_expired(tx, self.settings)
 
     @timer(EVERY_MINUTE)
-    def forget_old_idempotency_keys(self) -> None:
+    def forget_what_is_old(self) -> None:
         with transaction(self.database) as tx:
             tx.execute(idempotency.PURGE, now=tx.now)
+            tx.execute(inbox.PURGE, now=tx.now)

@@ -79,8 +79,8 @@ def checked_replicas(replicas: Mapping[str, int]) -> dict[str, int]:
     for name, count in replicas.items():
         if name not in REPLICABLE:
             raise StackError(f"{name} cannot have replicas", hint=f"one of: {', '.join(REPLICABLE)}")
-        if not 0 <= count <= 20:
-            raise StackError(f"{count} replicas of {name}: should be 0 to 20")
+        if not 1 <= count <= 20:
+            raise StackError(f"{count} replicas of {name}: should be 1 to 20")
     return dict(replicas)
 
 

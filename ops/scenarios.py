@@ -143,9 +143,8 @@ class Player:
         return latest
 
     def kill_payment_service_over(self, scene: Scene) -> None:
-        """SIGKILL the payment service while it has this order's event in hand and nothing of it saved.
-
-        It is frozen first, so that the event is delivered to it but not handled.
+        """SIGKILL the payment service once this order's event was sent to it. Within :meth:`frozen_payment_service`:
+        frozen, it has the event in hand and has done nothing with it.
         """
         order_id = scene.order_ids[0]
 

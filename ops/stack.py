@@ -61,10 +61,36 @@ class Stack:
             if startup.is_up_as_wanted():
                 startup.check_ready()
                 return False
+            self._report_choices(state)
+            before = load_state(self._layout)
             save_state(self._layout, state)
-            with self._stopped_on_failure():
+            with self._stopped_on_failure(), self._forgotten_on_failure(before):
                 startup.run(migrate=migrate, apply_topology=apply_topology)
             return True
+
+    def _report_choices(self, state: StackState) -> None:
+        """What would surprise whoever forgot that it is remembered, or inherited from the shell."""
+        if state.external:
+            self._report(f"using servers that exist: {', '.join(sorted(state.external))} (set in the environment)")
+        if state.settings:
+            self._report("settings: " + ", ".join(f"{name}={value}" for name, value in sorted(state.settings.items())))
+
+    @contextmanager
+    def _forgotten_on_failure(self, before: StackState | None) -> Iterator[None]:
+        """Settings and replicas with which the stack did not start are not remembered."""
+        try:
+            yield
+        except BaseException:
+            now = load_state(self._layout)
+            if before is not None and now is not None:
+                kept = now.changed(
+                    infrastructure_only=before.infrastructure_only,
+                    replicas=before.replicas,
+                    settings=before.settings,
+                    external=before.external,
+                )
+                save_state(self._layout, kept)
+            raise
 
     def _state_for(
         self,

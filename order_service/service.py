@@ -12,7 +12,7 @@ from nameko_sqlalchemy import Database
 
 from order_service import handlers, placing, requests, schemas
 from order_service.models import Base
-from shared import idempotency
+from shared import idempotency, inbox
 from shared.database import ENGINE_OPTIONS, transaction
 from shared.errors import OrderSagaError
 from shared.health import health_of
@@ -118,6 +118,7 @@ class OrderService:
             handlers.cancel_overdue(tx, self.settings)
 
     @timer(EVERY_MINUTE)
-    def forget_old_idempotency_keys(self) -> None:
+    def forget_what_is_old(self) -> None:
         with transaction(self.database) as tx:
             tx.execute(idempotency.PURGE, now=tx.now)
+            tx.execute(inbox.PURGE, now=tx.now)

@@ -297,8 +297,11 @@ def _returned(amount: Decimal) -> tuple[Entry, ...]:
 
 
 _S = PaymentStatus
-_PAID = (_S.SUCCEEDED, _S.PARTIALLY_REFUNDED)
-_DECIDED: Mapping[tuple[PaymentStatus, type[Any]], Rule] = {
+_CHARGE_OUTCOMES = (ChargeSucceeded, ChargeDeclined, ChargeTimedOut, ChargeVoided)
+_REFUND_OUTCOMES = (RefundSucceeded, RefundRefused)
+# A return of stock overtook its reservation (whose own expiry is checked), or an outcome belongs to no payment.
+_BEFORE_ANY_PAYMENT = (StockReturned, *_CHARGE_OUTCOMES, *_REFUND_OUTCOMES)
+TRANSITIONS: Mapping[tuple[PaymentStatus, type[Any]], Rule] = {
     (_S.NONE, StockReserved): _open,
     (_S.NONE, OrderCancelled): _bury,
     (_S.PENDING, StockReturned): _cancel_intent,
@@ -320,13 +323,29 @@ _DECIDED: Mapping[tuple[PaymentStatus, type[Any]], Rule] = {
     (_S.CANCELLED, ChargeTimedOut): _void_timed_out,
     (_S.CANCELLED, ChargeVoided): _never_charged,
     (_S.REFUNDED, OrderCancelled): _bury_silently,
+    **{(_S.NONE, happening): _nothing for happening in _BEFORE_ANY_PAYMENT},
+    **{(_S.PENDING, happening): _nothing for happening in (StockReserved, ChargeVoided, *_REFUND_OUTCOMES)},
+    **{(_S.SUCCEEDED, happening): _nothing for happening in (StockReserved, StockReturned, *_CHARGE_OUTCOMES)},
+    **{(_S.PARTIALLY_REFUNDED, happening): _nothing for happening in (StockReserved, StockReturned, *_CHARGE_OUTCOMES)},
+    **{
+        (_S.FAILED, happening): _nothing
+        for happening in (
+            StockReserved,
+            StockReturned,
+            ChargeDeclined,
+            ChargeTimedOut,
+            ChargeVoided,
+            *_REFUND_OUTCOMES,
+        )
+    },
+    **{(_S.CANCELLED, happening): _nothing for happening in (StockReserved, StockReturned, *_REFUND_OUTCOMES)},
+    **{
+        (_S.REFUNDED, happening): _nothing
+        for happening in (StockReserved, StockReturned, *_CHARGE_OUTCOMES, *_REFUND_OUTCOMES)
+    },
 }
-TRANSITIONS: Mapping[tuple[PaymentStatus, type[Any]], Rule] = {
-    (status, happening): _DECIDED.get((status, happening), _nothing)
-    for status in PaymentStatus
-    for happening in Happening.__args__
-}
-"""Every pair is here. What is not in _DECIDED is a repeat, or came too late to matter. Source: the decided races."""
+"""Every pair is here by name; a test enumerates them. What does nothing is a repeat, or came too late to matter.
+Source: the flows and decided races of the contract."""
 
 
 def decide(payment: Payment, event: Happening, *, now: datetime, rules: Rules) -> Decision:

@@ -73,7 +73,7 @@ class Changes:
 
     payments: dict[UUID, Payment] = field(default_factory=dict)
     work: list[AttemptRow] = field(default_factory=list)
-    ended: list[AttemptRow] = field(default_factory=list)
+    attempts: list[AttemptRow] = field(default_factory=list)
     refunds: list[dict[str, Any]] = field(default_factory=list)
     ended_refunds: list[dict[str, Any]] = field(default_factory=list)
     entries: list[dict[str, Any]] = field(default_factory=list)
@@ -82,7 +82,7 @@ class Changes:
     def save(self, tx: Transaction, worker_id: UUID) -> list[Attempt]:
         """Returns the new attempts, leased by ``worker_id``: to be called once this transaction has committed."""
         queries.update_payments(tx, self.payments.values())
-        queries.update_attempts(tx, self.ended)
+        queries.update_attempts(tx, self.attempts)
         queries.insert_attempts(tx, self.work, worker_id)
         queries.insert_refunds(tx, self.refunds)
         queries.end_refunds(tx, self.ended_refunds)
@@ -157,7 +157,9 @@ def _end_attempt(
         case WorkKind.REFUND, Unanswered() if attempt.tries >= REFUND_TRIES:
             return _refuse_refund(changes, attempt, "psp_unavailable")
     delay_s = min(FIRST_RETRY_S * 2.0 ** min(attempt.tries, 16), LONGEST_RETRY_S)
-    changes.ended.append(_attempt_end(attempt, "UNKNOWN", "no answer", next_try_at=tx.now + timedelta(seconds=delay_s)))
+    changes.attempts.append(
+        _attempt_end(attempt, "UNKNOWN", "no answer", next_try_at=tx.now + timedelta(seconds=delay_s))
+    )
     return None
 
 
@@ -167,7 +169,7 @@ def _refuse_refund(changes: Changes, attempt: Attempt, reason: str) -> Happening
 
 
 def _end(changes: Changes, attempt: Attempt, status: str, event: Happening, reason: str | None = None) -> Happening:
-    changes.ended.append(_attempt_end(attempt, status, reason))
+    changes.attempts.append(_attempt_end(attempt, status, reason))
     return event
 
 

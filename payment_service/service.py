@@ -18,6 +18,7 @@ from payment_service import handlers, queries, requests, schemas
 from payment_service.charger import Charger
 from payment_service.models import Base
 from payment_service.psp_simulator import PspSimulator
+from shared import inbox
 from shared.database import ENGINE_OPTIONS, SessionFactory, transaction
 from shared.envelope import new_id
 from shared.errors import TransientError
@@ -27,7 +28,7 @@ from shared.logs import get_logger
 from shared.messaging.batch_consumer import consume
 from shared.messaging.rpc import rpc
 from shared.settings_provider import SETTINGS_KEY, SettingsProvider
-from shared.timer import EVERY_SECOND, timer
+from shared.timer import EVERY_MINUTE, EVERY_SECOND, timer
 
 log = get_logger(__name__)
 
@@ -125,6 +126,11 @@ class PaymentService:
         self.charging.submit(apply_once(self.database, events, handle))
 
     # Timers: they fire on every replica, and each takes what the others have not locked
+
+    @timer(EVERY_MINUTE)
+    def forget_what_is_old(self) -> None:
+        with transaction(self.database) as tx:
+            tx.execute(inbox.PURGE, now=tx.now)
 
     @timer(EVERY_SECOND)
     def take_over_lapsed_attempts(self) -> None:

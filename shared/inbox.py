@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import DateTime, Text, text
-from sqlalchemy.orm import Mapped, declarative_mixin, mapped_column
+from sqlalchemy import DateTime, Index, Text, text
+from sqlalchemy.orm import Mapped, declarative_mixin, declared_attr, mapped_column
 
 from shared.database import Sessions, Transaction, transaction
 from shared.envelope import Received
@@ -30,6 +30,10 @@ class InboxTable:
     event_type: Mapped[str] = mapped_column(Text)
     received_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
 
+    @declared_attr.directive
+    def __table_args__(cls) -> tuple[Any, ...]:  # noqa: N805
+        return (Index("inbox_received", "received_at", postgresql_using="brin"),)
+
 
 # Sorted, so that two replicas with overlapping batches wait for each other instead of deadlocking.
 _CLAIM = text("""
@@ -40,6 +44,14 @@ order by event_id
 on conflict do nothing
 returning event_id
 """)
+
+
+KEPT_DAYS = 7
+# An event delivered again after this would be applied again; a broker that holds one this long is out of order.
+PURGE = text(f"""
+delete from inbox where ctid = any(array(
+    select ctid from inbox where received_at < cast(:now as timestamptz) - interval '{KEPT_DAYS} days' limit 5000))
+""")  # noqa: S608
 
 
 def claim(tx: Transaction, events: Sequence[Received[T]]) -> list[Received[T]]:

@@ -39,6 +39,7 @@ create table inbox (
     event_type text not null,
     received_at timestamptz not null
 );
+create index inbox_received on inbox using brin (received_at);
 create table idempotency_keys (
     scope text not null,
     key text not null,

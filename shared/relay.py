@@ -103,6 +103,7 @@ class Relay:
         while not self._stopping:
             if not self._publisher.is_open:
                 self._publisher.connect()
+            self._purge_if_due()
             if not self.relay_once():
                 self._idle()
 
@@ -130,10 +131,12 @@ class Relay:
             log.error("events_refused", count=len(outcome.refused), first=next(iter(outcome.refused.values())))
             self._execute(PARK_REFUSED, {"ids": list(outcome.refused)})
 
-    def _idle(self) -> None:
+    def _purge_if_due(self) -> None:
         if time.monotonic() >= self._purge_at:
             self._execute(PURGE_PUBLISHED, {"retention_s": self._settings.retention_s})
             self._purge_at = time.monotonic() + PURGE_EVERY_S
+
+    def _idle(self) -> None:
         # One that came since the last read, or with it, would not make the socket readable again: read once more.
         if not self._was_notified():
             self._publisher.wait(POLL_S, wake_up=self._connection)

@@ -77,10 +77,6 @@ class MessageLoop(SharedExtension):
         # Requests come last: a service that answers consumes all its events too, so readiness can be asked.
         self._lanes.sort(key=lambda lane: lane.takes_requests)
 
-    @property
-    def is_connected(self) -> bool:
-        return self._connected
-
     def start(self) -> None:
         if self._thread is None:
             self._watchdog.start()

@@ -197,8 +197,8 @@ class TestProducts:
     def test_listing(self, client: FlaskClient, services: FakeServices) -> None:
         services.answers["inventory_service.list_products"] = {"products": [PRODUCT], "nextCursor": None}
 
-        assert client.get("/api/v1/products?limit=200").get_json()["products"] == [PRODUCT]
-        assert services.calls[0][2] == {"limit": 200, "cursor": None}
+        assert client.get("/api/v1/products?limit=100").get_json()["products"] == [PRODUCT]
+        assert services.calls[0][2] == {"limit": 100, "cursor": None}
 
 
 class TestHealth:

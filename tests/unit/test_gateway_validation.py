@@ -143,7 +143,7 @@ def test_money_is_a_positive_bounded_decimal_string(client: FlaskClient, price: 
     ("changes", "pointer"),
     [
         ({"onHand": -1}, "#/onHand"),
-        ({"onHand": 1_000_001}, "#/onHand"),
+        ({"onHand": 1_000_000_001}, "#/onHand"),
         ({"onHand": None}, "#/onHand"),
         ({"requiresApproval": "yes"}, "#/requiresApproval"),
         ({"requiresApproval": 1}, "#/requiresApproval"),

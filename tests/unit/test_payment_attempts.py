@@ -73,14 +73,14 @@ class TestEndOfAnAttempt:
     def test_an_answer_ends_it(self, kind: WorkKind, answer: Any, status: str, meaning: Any) -> None:
         event, changes = ended(an_attempt(kind), answer)
         assert event == meaning
-        assert [(row["id"], row["status"]) for row in changes.ended] == [(ATTEMPT_ID, status)]
+        assert [(row["id"], row["status"]) for row in changes.attempts] == [(ATTEMPT_ID, status)]
         assert [row["status"] for row in changes.ended_refunds] == ([status] if kind is WorkKind.REFUND else [])
 
     @pytest.mark.parametrize("kind", WorkKind)
     def test_silence_means_unknown_and_asking_again(self, kind: WorkKind) -> None:
         event, changes = ended(an_attempt(kind), SILENCE)
         assert event is None
-        (row,) = changes.ended
+        (row,) = changes.attempts
         assert row["status"] == "UNKNOWN"
         assert row["next_try_at"] > START
 
@@ -88,7 +88,7 @@ class TestEndOfAnAttempt:
         assert ended(an_attempt(WorkKind.CHARGE), SILENCE, LIMIT - timedelta(microseconds=1))[0] is None
         event, changes = ended(an_attempt(WorkKind.CHARGE), SILENCE, LIMIT)
         assert event == ChargeTimedOut(order_id=ORDER)
-        assert [(row["status"], row["reason"]) for row in changes.ended] == [("TIMED_OUT", "psp_timeout")]
+        assert [(row["status"], row["reason"]) for row in changes.attempts] == [("TIMED_OUT", "psp_timeout")]
 
     def test_an_answer_past_the_limit_still_counts(self) -> None:
         event, _ = ended(an_attempt(WorkKind.CHARGE), APPROVED, 10 * LIMIT)
@@ -96,7 +96,7 @@ class TestEndOfAnAttempt:
 
     def test_a_void_is_tried_for_ever(self) -> None:
         event, changes = ended(an_attempt(WorkKind.VOID, tries=10_000), SILENCE, timedelta(days=9))
-        assert (event, changes.ended[0]["status"]) == (None, "UNKNOWN")
+        assert (event, changes.attempts[0]["status"]) == (None, "UNKNOWN")
 
     def test_a_refund_is_flagged_when_its_tries_are_used_up(self) -> None:
         assert ended(an_attempt(WorkKind.REFUND, tries=REFUND_TRIES - 1), SILENCE)[0] is None
@@ -107,7 +107,7 @@ class TestEndOfAnAttempt:
         delays = []
         for tries in range(30):
             _, changes = ended(an_attempt(WorkKind.VOID, tries=tries), SILENCE)
-            delays.append((changes.ended[0]["next_try_at"] - START).total_seconds())
+            delays.append((changes.attempts[0]["next_try_at"] - START).total_seconds())
         assert delays == sorted(delays)
         assert delays[0] < 1
         assert delays[-1] == LONGEST_RETRY_S
