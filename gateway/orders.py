@@ -1,4 +1,4 @@
-"""Orders over HTTP: place, look at, list.
+"""Orders over HTTP: place, look at, list, cancel.
 
 Owns: the endpoints under /orders. Must not know: how an order is decided; the order service is asked.
 """
@@ -15,7 +15,7 @@ from gateway.documents import Order, OrderPage, OrderSummary
 from gateway.openapi import ApiBlueprint
 from gateway.request_id import request_id
 from gateway.responses import json_response
-from gateway.schemas import NewOrder, OrderQuery
+from gateway.schemas import Cancellation, NewOrder, OrderQuery
 from gateway.services import ORDER_SERVICE, services
 from shared.errors import OrderNotFound
 
@@ -74,6 +74,26 @@ def get_order(order_id: str) -> Response:
     """An order with its items, status history and saga timeline"""
     order = services().call(ORDER_SERVICE, "get_order", order_id=_as_uuid(order_id))
     return json_response(order)
+
+
+@blueprint.route("/<order_id>/cancel", methods=["POST"], parameters=[_ORDER_ID])
+@blueprint.response(202, Order, description="Cancelled; stock and money are returned, see settledAt")
+@blueprint.documented(problems=(404, 409, 413, 415, 422, 503, 504))
+@blueprint.arguments(Cancellation)
+def cancel_order(cancellation: dict[str, Any], order_id: str) -> Response:
+    """Cancel an order that is not fulfilled yet
+
+    Safe to repeat: an order that is cancelled already stays as it is.
+    """
+    cancelled = services().call(
+        ORDER_SERVICE,
+        "cancel_order",
+        order_id=_as_uuid(order_id),
+        by=cancellation["by"],
+        correlation_id=request_id(),
+    )
+    headers = {"Location": url_for("orders.get_order", order_id=cancelled["id"])}
+    return json_response(cancelled, 202, headers)
 
 
 def _as_uuid(text: str) -> str:

@@ -34,6 +34,7 @@ STATUS_BY_CODE: Mapping[str, tuple[HTTPStatus, str]] = {
     "payment_not_found": (HTTPStatus.NOT_FOUND, "No such payment"),
     "conflict": (HTTPStatus.CONFLICT, "Conflict"),
     "product_exists": (HTTPStatus.CONFLICT, "The product exists already"),
+    "order_not_cancellable": (HTTPStatus.CONFLICT, "The order cannot be cancelled any more"),
     "price_mismatch": (HTTPStatus.CONFLICT, "The price has changed"),
     "idempotency_key_in_progress": (HTTPStatus.CONFLICT, "A request with this key is still running"),
     "unprocessable": (HTTPStatus.UNPROCESSABLE_ENTITY, "The request cannot be fulfilled"),

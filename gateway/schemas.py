@@ -154,6 +154,10 @@ class NewOrder(ma.Schema):
     shippingAddress = fields.Nested(ShippingAddress)
 
 
+class Cancellation(ma.Schema):
+    by = fields.String(load_default="customer", validate=validate.OneOf(("customer", "seller", "operator")))
+
+
 class OrderQuery(ma.Schema):
     limit = _limit()
     cursor = _cursor()

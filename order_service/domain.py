@@ -27,6 +27,9 @@ class OrderStatus(StrEnum):
     CANCELLED = "CANCELLED"
 
 
+CANCELLABLE = (OrderStatus.PENDING, OrderStatus.RESERVED, OrderStatus.CONFIRMED)
+
+
 class Stock(StrEnum):
     """What the order service knows of its stock. LAPSED may be held again (late payment); FREE is final."""
 
@@ -72,6 +75,8 @@ class Order:
     deadline_at: datetime | None = None
     settled_at: datetime | None = None
 
+
+REQUESTERS = (CancelReason.CUSTOMER, CancelReason.SELLER, CancelReason.OPERATOR)
 
 # What happened, in the order service's own words
 
@@ -136,6 +141,14 @@ class DeadlinePassed:
     order_id: UUID
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CancelRequested:
+    """``by`` is customer, seller or operator, and becomes the order's reason."""
+
+    order_id: UUID
+    by: CancelReason
+
+
 Happening: TypeAlias = (
     StockReserved
     | StockRejected
@@ -147,6 +160,7 @@ Happening: TypeAlias = (
     | MoneyReturned
     | MoneyReturnFailed
     | DeadlinePassed
+    | CancelRequested
 )
 
 
@@ -224,6 +238,11 @@ def _timeout(order: Order, _event: DeadlinePassed, _rules: Rules) -> Decision:
     return _cancel(order, CancelReason.TIMEOUT)
 
 
+def _cancel_on_request(order: Order, event: CancelRequested, _rules: Rules) -> Decision:
+    """At any moment before fulfilment; what was taken is given back by the others, as for every cancellation."""
+    return _cancel(order, event.by)
+
+
 def _refunded(order: Order, event: MoneyReturned, _rules: Rules) -> Decision:
     """All of it back: cancelled, even where the refund overtook the payment (confirming it would ship for nothing)."""
     if event.total_refunded < order.price:
@@ -263,6 +282,9 @@ TRANSITIONS: Mapping[tuple[OrderStatus, type[Any]], Rule] = {
     (_S.CONFIRMED, MoneyReturned): _refunded,
     (_S.CONFIRMED, MoneyReturnFailed): _recorded("an operator is needed"),
     (_S.CONFIRMED, DeadlinePassed): _recorded("a confirmed order has no deadline"),
+    (_S.PENDING, CancelRequested): _cancel_on_request,
+    (_S.RESERVED, CancelRequested): _cancel_on_request,
+    (_S.CONFIRMED, CancelRequested): _cancel_on_request,
     **{
         (status, happening): _recorded(f"the order is {status}")
         for status in (_S.FULFILLED, _S.CANCELLED)

@@ -14,7 +14,9 @@ from uuid import UUID
 
 from order_service import queries
 from order_service.domain import (
+    CANCELLABLE,
     CancelReason,
+    CancelRequested,
     DeadlinePassed,
     Decision,
     Happening,
@@ -27,6 +29,7 @@ from order_service.settings import Settings
 from shared import outbox
 from shared.database import Transaction
 from shared.envelope import Envelope, Outgoing, Received, caused_by
+from shared.errors import OrderNotCancellable, OrderNotFound
 from shared.publications import Publications
 
 SERVICE = "order_service"
@@ -175,15 +178,47 @@ def cancel_overdue(tx: Transaction, settings: Settings) -> int:
     overdue = queries.overdue_orders_for_update(tx, OVERDUE_AT_ONCE)
     changes = Changes()
     for order, correlation_id in overdue.values():
-        decision = decide(order, DeadlinePassed(order_id=order.id), now=tx.now, rules=settings.rules)
-        cause = caused_by(None, type="DEADLINE_PASSED", source=SERVICE, now=tx.now, correlation_id=correlation_id)
-        # Never published, but part of the timeline: without it the cancellation would have no visible cause.
-        changes.timeline.append(
-            timeline_row(cause, order.id, {"id": str(order.id)}, decision="applied", note=decision.note)
-        )
-        _record_decision(tx, changes, order, decision, cause)
+        _apply_own(tx, changes, order, DeadlinePassed(order_id=order.id), "DEADLINE_PASSED", correlation_id, settings)
     changes.save(tx)
     return len(overdue)
+
+
+def cancel_order(
+    tx: Transaction, order_id: UUID, by: CancelReason, correlation_id: str | None, settings: Settings
+) -> None:
+    """Cancel on request; an order that is cancelled already stays as it is.
+
+    Raises OrderNotFound, and OrderNotCancellable where it has ended in another way.
+    """
+    order = queries.orders_for_update(tx, [order_id]).get(order_id)
+    if order is None:
+        raise OrderNotFound("no such order", {"id": str(order_id)})
+    if order.status is OrderStatus.CANCELLED:
+        return
+    if order.status not in CANCELLABLE:
+        raise OrderNotCancellable(f"the order is {order.status}", {"status": order.status})
+    changes = Changes()
+    request = CancelRequested(order_id=order_id, by=by)
+    _apply_own(tx, changes, order, request, "CANCEL_REQUESTED", correlation_id or str(order_id), settings)
+    changes.save(tx)
+
+
+def _apply_own(
+    tx: Transaction,
+    changes: Changes,
+    order: Order,
+    happening: Happening,
+    name: str,
+    correlation_id: str,
+    settings: Settings,
+) -> None:
+    """Something that happened here and is never published. It is in the timeline as the cause of what follows."""
+    decision = decide(order, happening, now=tx.now, rules=settings.rules)
+    cause = caused_by(None, type=name, source=SERVICE, now=tx.now, correlation_id=correlation_id)
+    changes.timeline.append(
+        timeline_row(cause, order.id, {"id": str(order.id)}, decision="applied", note=decision.note)
+    )
+    _record_decision(tx, changes, order, decision, cause)
 
 
 def update_price_list(tx: Transaction, events: Sequence[Received[PriceListEntry]]) -> None:

@@ -11,10 +11,11 @@ from uuid import UUID
 
 from marshmallow import ValidationError
 
-from order_service import queries
-from order_service.domain import OrderStatus
+from order_service import handlers, queries
+from order_service.domain import REQUESTERS, CancelReason, OrderStatus
 from order_service.placing import Placed, Request
 from order_service.schemas import OrderSummaryView, OrderView, PlaceOrderSchema
+from order_service.settings import Settings
 from order_service.timeline import Step, causal_order
 from shared.database import Transaction
 from shared.envelope import is_short_text
@@ -32,13 +33,17 @@ def read_request(order: Any, idempotency_key: Any = None, correlation_id: Any = 
         raise InvalidRequest("order must be an object", {"errors": {"order": ["must be an object"]}})
     if idempotency_key is not None and not (isinstance(idempotency_key, str) and 1 <= len(idempotency_key) <= 255):
         raise _not_short("idempotencyKey")
-    if correlation_id is not None and not is_short_text(correlation_id):
-        raise _not_short("correlationId")
+    _check_correlation_id(correlation_id)
     try:
         wanted = _PLACE_ORDER.load(order)
     except ValidationError as error:
         raise InvalidRequest("the order is not valid", {"errors": error.messages}) from error
     return Request(order=wanted, hash=request_hash(order), key=idempotency_key, correlation_id=correlation_id)
+
+
+def _check_correlation_id(correlation_id: Any) -> None:
+    if correlation_id is not None and not is_short_text(correlation_id):
+        raise _not_short("correlationId")
 
 
 def _not_short(name: str) -> InvalidRequest:
@@ -84,6 +89,18 @@ def get_order(tx: Transaction, order_id: Any) -> dict[str, Any]:
         }
     )
     return {**answer, "reservation": _reservation(row, timeline), "payment": _payment(row, timeline)}
+
+
+def cancel_order(tx: Transaction, order_id: Any, by: Any, correlation_id: Any, settings: Settings) -> dict[str, Any]:
+    """The order after its cancellation was requested. Raises InvalidRequest, OrderNotFound, OrderNotCancellable."""
+    if by not in REQUESTERS:
+        raise InvalidRequest("by is nobody we know", {"errors": {"by": [f"one of {', '.join(REQUESTERS)}"]}})
+    _check_correlation_id(correlation_id)
+    id_ = _uuid(order_id)
+    if id_ is None:
+        raise OrderNotFound("no such order", {"id": str(order_id)[:64]})
+    handlers.cancel_order(tx, id_, CancelReason(by), correlation_id, settings)
+    return get_order(tx, order_id)
 
 
 def in_causal_order(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -50,6 +50,11 @@ class OrderService:
         return [requests.outcome_answer(next(outcomes) if isinstance(r, placing.Request) else r) for r in read]
 
     @rpc
+    def cancel_order(self, order_id: Any, by: Any = "customer", correlation_id: Any = None) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return requests.cancel_order(tx, order_id, by, correlation_id, self.settings)
+
+    @rpc
     def get_order(self, order_id: Any) -> dict[str, Any]:
         with transaction(self.database) as tx:
             return requests.get_order(tx, order_id)

@@ -91,6 +91,12 @@ class PriceMismatch(Conflict):
     code = "price_mismatch"
 
 
+class OrderNotCancellable(Conflict):
+    """The order has ended in another way; details: {"status"}."""
+
+    code = "order_not_cancellable"
+
+
 class IdempotencyKeyInProgress(Conflict):
     """A request with this key is still running; safe to repeat in a moment."""
 

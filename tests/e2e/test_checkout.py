@@ -136,6 +136,32 @@ def test_an_abandoned_checkout_expires(gateway: Gateway) -> None:
     assert gateway.call("GET", f"/products/{item}")[1]["reserved"] == 0
 
 
+def test_a_paid_order_is_cancelled_on_request_and_refunded(gateway: Gateway, databases: Databases) -> None:
+    """Given a confirmed order, when its customer cancels it twice, then stock and money come back once."""
+    item = gateway.product(on_hand=5)
+    order_id = gateway.ended(gateway.order(item), "CONFIRMED")["id"]
+
+    statuses = [gateway.call("POST", f"/orders/{order_id}/cancel", {})[0] for _ in range(2)]
+    order = gateway.ended(order_id, "CANCELLED")
+
+    assert (statuses, order["reason"]) == ([202, 202], "customer")
+    assert _types(order).count("ORDER_CANCELLED") == _types(order).count("PAYMENT_REFUNDED") == 1
+    assert gateway.call("GET", f"/products/{item}")[1]["reserved"] == 0
+    assert databases.value("psp", "select sum(amount) from refunds") == 10
+
+
+def test_an_unpaid_order_is_cancelled_on_request_and_never_charged(gateway: Gateway) -> None:
+    item = gateway.product(on_hand=5)
+    order_id = gateway.order(item, paymentMode="manual")
+
+    assert gateway.call("POST", f"/orders/{order_id}/cancel", {"by": "seller"})[0] == 202
+    order = gateway.ended(order_id, "CANCELLED")
+
+    assert order["reason"] == "seller"
+    assert "PAYMENT_SUCCESS" not in _types(order)
+    assert gateway.call("POST", f"/orders/{uuid4()}/cancel", {})[0] == 404
+
+
 def test_the_same_key_gets_the_same_order(gateway: Gateway, databases: Databases) -> None:
     """Given a repeated request, then it is answered from memory; with another payload it is refused."""
     item = gateway.product(on_hand=5)

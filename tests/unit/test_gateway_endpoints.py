@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from gateway.app import create_app
 from gateway.services import ServiceUnavailable
 from gateway.settings import HttpSettings
-from shared.errors import DatabaseUnavailable
+from shared.errors import DatabaseUnavailable, OrderNotCancellable
 
 ORDER_ID = "0190b4e2-7a3c-7c51-9d1e-3f6a1b2c4d5e"
 ORDER = {"id": ORDER_ID, "userId": "anna", "status": "PENDING", "price": "20.00", "currency": "EUR"}
@@ -199,6 +199,29 @@ class TestProducts:
 
         assert client.get("/api/v1/products?limit=100").get_json()["products"] == [PRODUCT]
         assert services.calls[0][2] == {"limit": 100, "cursor": None}
+
+
+class TestCancelOrder:
+    def test_asks_the_order_service_for_the_customer(self, client: FlaskClient, services: FakeServices) -> None:
+        services.answers["order_service.cancel_order"] = ORDER | {"status": "CANCELLED", "reason": "customer"}
+
+        response = client.post(f"/api/v1/orders/{ORDER_ID}/cancel", json={})
+
+        assert (response.status_code, response.get_json()["reason"]) == (202, "customer")
+        assert response.headers["Location"] == f"/api/v1/orders/{ORDER_ID}"
+        asked = services.calls[0][2]
+        assert (asked["order_id"], asked["by"]) == (ORDER_ID, "customer")
+
+    def test_says_when_it_is_too_late(self, client: FlaskClient, services: FakeServices) -> None:
+        services.answers["order_service.cancel_order"] = OrderNotCancellable("shipped", {"status": "FULFILLED"})
+
+        response = client.post(f"/api/v1/orders/{ORDER_ID}/cancel", json={"by": "seller"})
+
+        assert (response.status_code, response.get_json()["code"]) == (409, "order_not_cancellable")
+
+    def test_nobody_else_may_ask(self, client: FlaskClient) -> None:
+        assert client.post(f"/api/v1/orders/{ORDER_ID}/cancel", json={"by": "refunded"}).status_code == 422
+        assert client.post("/api/v1/orders/42/cancel", json={}).status_code == 404
 
 
 class TestHealth:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from order_service.domain import (
     TRANSITIONS,
     CancelReason,
+    CancelRequested,
     DeadlinePassed,
     Decision,
     Happening,
@@ -60,6 +61,7 @@ PARTLY_BACK = MoneyReturned(order_id=ID, total_refunded=Decimal("5.00"))
 ALL_BACK = MoneyReturned(order_id=ID, total_refunded=PRICE)
 REFUND_FAILED = MoneyReturnFailed(order_id=ID, reason="refused")
 OVERDUE = DeadlinePassed(order_id=ID)
+CANCEL = CancelRequested(order_id=ID, by=CancelReason.CUSTOMER)
 EVERY_EVENT: tuple[Happening, ...] = (
     RESERVED,
     RESERVED_AGAIN,
@@ -76,6 +78,7 @@ EVERY_EVENT: tuple[Happening, ...] = (
     ALL_BACK,
     REFUND_FAILED,
     OVERDUE,
+    CANCEL,
 )
 
 
@@ -100,6 +103,23 @@ any_order = st.builds(
     deadline_at=st.sampled_from([None, NOW, EXPIRES]),
 )
 any_event = st.sampled_from(EVERY_EVENT)
+
+
+class TestCancelOnRequest:
+    @pytest.mark.parametrize("events", [(), (RESERVED,), (RESERVED, TAKEN), (TAKEN,), (RESERVED, AWAITED)])
+    @pytest.mark.parametrize("by", [CancelReason.CUSTOMER, CancelReason.SELLER, CancelReason.OPERATOR])
+    def test_before_fulfilment_it_cancels_for_whoever_asked(
+        self, events: tuple[Happening, ...], by: CancelReason
+    ) -> None:
+        order = after(*events, CancelRequested(order_id=ID, by=by))
+        assert (order.status, order.reason, order.deadline_at) == (OrderStatus.CANCELLED, by, None)
+
+    def test_a_paid_order_is_settled_once_stock_and_money_are_back(self) -> None:
+        assert after(RESERVED, TAKEN, CANCEL, RELEASED).settled_at is None
+        assert after(RESERVED, TAKEN, CANCEL, RELEASED, ALL_BACK).settled_at == NOW
+
+    def test_a_payment_that_comes_later_does_not_bring_it_back(self) -> None:
+        assert after(RESERVED, CANCEL, TAKEN).status is OrderStatus.CANCELLED
 
 
 class TestTable:

@@ -28,6 +28,7 @@ CODES = {
     "OrderSagaError": "internal_error",
     "PaymentNotFound": "payment_not_found",
     "PermanentError": "permanent_error",
+    "OrderNotCancellable": "order_not_cancellable",
     "PriceMismatch": "price_mismatch",
     "ProductExists": "product_exists",
     "ProductNotFound": "product_not_found",
