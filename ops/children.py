@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from ops.folder import StackFolder
-from ops.processes import ProcessSpec, send, send_group, spawn
+from ops.processes import ProcessSpec, base_environment, send, send_group, spawn
 
 logger = logging.getLogger("ordersaga.supervisor")
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.2, 10.0
@@ -32,6 +32,7 @@ class Child:
         self.last_exit: str | None = None
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
+        self._aftercare: subprocess.Popen[bytes] | None = None
         self._started = 0.0
         self._started_at: float | None = None
         self._delay_s = 0.0
@@ -42,6 +43,8 @@ class Child:
 
     def tend(self, now: float) -> bool:
         """Notice a death, start when it is time; whether anything changed."""
+        if self._aftercare is not None and self._aftercare.poll() is not None:
+            self._aftercare = None
         died = self._process is not None and self.reaped()
         if died:
             self._delay_s = self._pause_after_death(alive_s=now - self._started)
@@ -72,6 +75,24 @@ class Child:
             logger.error("not_started name=%s error=%s", self.spec.name, error)
         else:
             logger.info("started name=%s pid=%d", self.spec.name, self._process.pid)
+            if not first:
+                self._begin_aftercare()
+
+    def _begin_aftercare(self) -> None:
+        """One at a time: when the process dies again before its aftercare ended, that one is still waiting for it."""
+        if not self.spec.after_restart or (self._aftercare is not None and self._aftercare.poll() is None):
+            return
+        name = f"{self.spec.name}-after-restart"
+        spec = ProcessSpec(
+            name=name,
+            command=self.spec.after_restart,
+            environment=base_environment(self._folder.root),
+            stage=self.spec.stage,
+        )
+        try:
+            self._aftercare = spawn(spec, owner=self._folder.root, log=self._folder.log(name))
+        except (OSError, subprocess.SubprocessError) as error:
+            logger.error("not_started name=%s error=%s", name, error)
 
     def reaped(self) -> bool:
         """Whether the process is over. The rest of its group goes with it, before its number can be reused."""
@@ -86,6 +107,10 @@ class Child:
         return True
 
     def ask_to_stop(self) -> None:
+        if self._aftercare is not None:
+            send_group(self._aftercare.pid, signal.SIGKILL)
+            self._aftercare.wait()
+            self._aftercare = None
         if self._process is not None:
             send(self._process.pid, self.spec.stop_signal)
             # A frozen process sees no signal but KILL until it is continued.

@@ -29,6 +29,7 @@ class ProcessSpec:
     """How one long-running process is started and ended.
 
     A higher stage stops earlier. Equal specs mean "leave it running" when the wanted processes change.
+    ``after_restart`` is a command that is run, beside the process, each time the supervisor had to start it again.
     """
 
     name: str
@@ -38,9 +39,15 @@ class ProcessSpec:
     stage: int
     stop_signal: int = int(signal.SIGTERM)
     stop_timeout_s: float = 20.0
+    after_restart: Sequence[str] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "command": list(self.command), "environment": dict(self.environment)}
+        return {
+            **asdict(self),
+            "command": list(self.command),
+            "after_restart": list(self.after_restart),
+            "environment": dict(self.environment),
+        }
 
 
 def base_environment(home: Path) -> dict[str, str]:

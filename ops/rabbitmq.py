@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,6 +135,7 @@ class Node:
             environment=environment,
             stage=STAGE,
             stop_timeout_s=30.0,
+            after_restart=(sys.executable, "-m", "ops.repair", "--stack", str(self.folder.root)),
         )
 
     def evaluate(self, expression: str) -> str:
