@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import struct
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,7 @@ from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 from gateway.settings import GatewaySettings
 
 GRACE_S = 5
+STALLED_S = 10
 PORTS_TRIED = 20
 
 
@@ -38,6 +40,9 @@ def _bind_exactly(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Accepted sockets inherit it. A client that stops in the middle of its request would hold a thread for ever:
+        # gunicorn has no limit for that, and with as many such clients as threads nobody else is served.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", STALLED_S, 0))
         listener.bind((host, port))
     except OSError:
         listener.close()

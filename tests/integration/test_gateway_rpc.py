@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -28,6 +29,7 @@ from shared.errors import OrderNotFound
 pytestmark = pytest.mark.integration
 
 DEADLINE_S = 15.0
+THREADS = 2
 
 
 class FakeService:
@@ -332,6 +334,25 @@ def test_more_calls_than_allowed_are_refused(amqp_uri: str, service: FakeService
 class TestProcess:
     """``python -m gateway`` as a whole."""
 
+    def test_clients_that_stop_in_the_middle_do_not_hold_it_for_ever(self, gateway: subprocess.Popen[str]) -> None:
+        """Given as many stalled requests as there are threads, then they are refused and others are served."""
+        assert gateway.stdout is not None
+        address = urlsplit(gateway.stdout.readline().split()[-1])
+        with contextlib.ExitStack() as stalled:
+            clients = [
+                stalled.enter_context(socket.create_connection((str(address.hostname), address.port or 0)))
+                for _ in range(THREADS)
+            ]
+            for client in clients:
+                client.sendall(
+                    b"POST /api/v1/orders HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                    b'Idempotency-Key: k\r\nContent-Length: 100\r\n\r\n{"a"'
+                )
+            with urllib.request.urlopen(f"{address.geturl()}/health/live", timeout=60) as response:  # noqa: S310
+                assert response.status == 200
+            clients[0].settimeout(60)
+            assert b"400" in clients[0].recv(100).splitlines()[0]
+
     @pytest.fixture
     def taken_port(self) -> Iterator[int]:
         with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -341,7 +362,13 @@ class TestProcess:
     def gateway(self, amqp_uri: str, taken_port: int) -> Iterator[subprocess.Popen[str]]:
         process = subprocess.Popen(
             [sys.executable, "-m", "gateway"],
-            env=os.environ | {"AMQP_URI": amqp_uri, "GATEWAY_PORT": str(taken_port)},
+            env=os.environ
+            | {
+                "AMQP_URI": amqp_uri,
+                "GATEWAY_PORT": str(taken_port),
+                "GATEWAY_WORKERS": "1",
+                "GATEWAY_THREADS": str(THREADS),
+            },
             cwd=Path(__file__).parents[2],
             stdout=subprocess.PIPE,
             text=True,
