@@ -13,7 +13,7 @@ from nameko_sqlalchemy import Database
 from order_service import handlers, placing, requests, schemas
 from order_service.models import Base
 from shared import idempotency, inbox
-from shared.database import ENGINE_OPTIONS, transaction
+from shared.database import ENGINE_OPTIONS, purge, transaction
 from shared.errors import OrderSagaError
 from shared.health import health_of
 from shared.inbox import apply_once
@@ -124,6 +124,5 @@ class OrderService:
 
     @timer(EVERY_MINUTE)
     def forget_what_is_old(self) -> None:
-        with transaction(self.database) as tx:
-            tx.execute(idempotency.PURGE, now=tx.now)
-            tx.execute(inbox.PURGE, now=tx.now)
+        purge(self.database, idempotency.PURGE)
+        purge(self.database, inbox.PURGE)

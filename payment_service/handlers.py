@@ -119,7 +119,8 @@ def record_results(tx: Transaction, results: Sequence[Result], settings: Setting
     changes = Changes()
     for result in results:
         attempt = leased.pop(result.attempt.id, None)
-        if attempt is None:
+        # A process that was frozen may have taken over its own attempt: only the latest call's answer counts.
+        if attempt is None or attempt.tries != result.attempt.tries:
             continue
         event = _end_attempt(tx, changes, attempt, result.answer, settings)
         if event is None:
@@ -154,12 +155,13 @@ def _end_attempt(
             return _end(changes, attempt, "SUCCEEDED", RefundSucceeded(order_id=order_id, amount=attempt.amount))
         case WorkKind.REFUND, Declined(reason=reason):
             return _refuse_refund(changes, attempt, reason)
-        case WorkKind.REFUND, Unanswered() if attempt.tries >= REFUND_TRIES:
-            return _refuse_refund(changes, attempt, "psp_unavailable")
     delay_s = min(FIRST_RETRY_S * 2.0 ** min(attempt.tries, 16), LONGEST_RETRY_S)
     changes.attempts.append(
         _attempt_end(attempt, "UNKNOWN", "no answer", next_try_at=tx.now + timedelta(seconds=delay_s))
     )
+    if attempt.kind is WorkKind.REFUND and attempt.tries == REFUND_TRIES:
+        # Told once; it is tried on all the same, since nobody knows whether the provider paid.
+        return RefundRefused(order_id=order_id, reason="psp_unavailable")
     return None
 
 

@@ -110,7 +110,7 @@ class PspSimulator:
         calls, self._waiting = self._waiting, []
         try:
             outcomes = self._execute(lambda connection: _charge_all(connection, [c.charge for c in calls]))
-        except ProviderUnavailable as error:
+        except Exception as error:  # whatever it is, nobody may be left waiting
             for call in calls:
                 call.done.send_exception(error)
             return

@@ -5,7 +5,8 @@ Owns: which event and which request goes to which handler. Must not know: what h
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -19,9 +20,9 @@ from payment_service.charger import Charger
 from payment_service.models import Base
 from payment_service.psp_simulator import PspSimulator
 from shared import inbox
-from shared.database import ENGINE_OPTIONS, SessionFactory, transaction
+from shared.database import ENGINE_OPTIONS, SessionFactory, purge, transaction
 from shared.envelope import new_id
-from shared.errors import TransientError
+from shared.errors import DatabaseUnavailable, TransientError
 from shared.health import health_of
 from shared.inbox import apply_once
 from shared.logs import get_logger
@@ -65,8 +66,20 @@ class Charging(DependencyProvider):
         self._charger.submit(attempts)
 
     def _save(self, results: Any) -> Any:
-        with transaction(self._sessions) as tx:
+        with self.lease_given_up_when_unsure(), transaction(self._sessions) as tx:
             return handlers.record_results(tx, results, self._settings, self.worker_id)
+
+    @contextmanager
+    def lease_given_up_when_unsure(self) -> Iterator[None]:
+        """When the answer to a commit is lost, attempts may be leased by this process that it does not know of.
+
+        A new worker id makes the old lease lapse; whoever takes the attempts over asks the provider first.
+        """
+        try:
+            yield
+        except DatabaseUnavailable:
+            self.worker_id = new_id()
+            raise
 
     def _keep_lease(self) -> None:
         while True:
@@ -122,18 +135,19 @@ class PaymentService:
 
     def _apply(self, events: Any) -> None:
         handle = partial(handlers.apply_events, settings=self.settings, worker_id=self.charging.worker_id)
+        with self.charging.lease_given_up_when_unsure():
+            attempts = apply_once(self.database, events, handle)
         # After the commit: no transaction is open while the provider is called.
-        self.charging.submit(apply_once(self.database, events, handle))
+        self.charging.submit(attempts)
 
     # Timers: they fire on every replica, and each takes what the others have not locked
 
     @timer(EVERY_MINUTE)
     def forget_what_is_old(self) -> None:
-        with transaction(self.database) as tx:
-            tx.execute(inbox.PURGE, now=tx.now)
+        purge(self.database, inbox.PURGE)
 
     @timer(EVERY_SECOND)
     def take_over_lapsed_attempts(self) -> None:
-        with transaction(self.database) as tx:
+        with self.charging.lease_given_up_when_unsure(), transaction(self.database) as tx:
             attempts = handlers.take_over(tx, self.charging.worker_id, self.settings)
         self.charging.submit(attempts)

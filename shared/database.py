@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 from shared.errors import BrokenRule, DatabaseUnavailable, OrderSagaError, TransientError
 
 STATEMENT_TIMEOUT_MS = 15_000
+MOST_CHUNKS = 200
 LOCK_TIMEOUT_MS = 5_000
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 30_000
 
@@ -140,6 +141,18 @@ def _translate(error: DBAPIError) -> OrderSagaError | None:
     if sqlstate is None and type(error.orig).__name__ in {"OperationalError", "InterfaceError"}:
         return DatabaseUnavailable(summary)
     return None
+
+
+def purge(sessions: Sessions, statement: TextClause) -> None:
+    """Run a deletion that takes ``:now`` and removes a chunk at a time, until nothing is left of it.
+
+    A transaction for each chunk, so that nothing is locked for long; bounded, so that a timer comes to its end.
+    """
+    for _ in range(MOST_CHUNKS):
+        with transaction(sessions) as tx:
+            result = tx.session.execute(statement, {"now": tx.now})
+            if not getattr(result, "rowcount", 0):
+                return
 
 
 def rows_json(rows: Sequence[dict[str, Any]]) -> str:

@@ -122,11 +122,12 @@ set refusals = least(refusals + 1, 1000),
 where id = any(%(ids)s)
 """
 # By id, not by date: no index to keep, and the oldest rows lie together.
-PURGE_PUBLISHED = """
+PURGE_CHUNK = 5000
+PURGE_PUBLISHED = f"""
 delete from outbox
-where id in (select id from outbox order by id limit 5000)
+where id in (select id from outbox order by id limit {PURGE_CHUNK})
   and published_at < now() - %(retention_s)s * interval '1 second'
-"""
+"""  # noqa: S608
 
 
 def row_from_record(record: Sequence[Any], source: str) -> OutboxRow:

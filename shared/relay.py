@@ -25,6 +25,7 @@ from shared.outbox import (
     MARK_PUBLISHED,
     NOTIFY_CHANNEL,
     PARK_REFUSED,
+    PURGE_CHUNK,
     PURGE_PUBLISHED,
     READ_UNPUBLISHED,
     OutboxRow,
@@ -37,6 +38,8 @@ WINDOW = 500
 POLL_S = 1.0
 PURGE_EVERY_S = 60.0
 ELECTION_LOCK = 0x0BB0  # one per database, so the same number serves every service
+# Longer than the relay waits for a window's confirms and for one connection attempt.
+IDLE_SESSION_TIMEOUT_MS = 90_000
 BACKOFF_S = (0.2, 0.5, 1, 2, 5)
 
 
@@ -133,8 +136,9 @@ class Relay:
 
     def _purge_if_due(self) -> None:
         if time.monotonic() >= self._purge_at:
-            self._execute(PURGE_PUBLISHED, {"retention_s": self._settings.retention_s})
-            self._purge_at = time.monotonic() + PURGE_EVERY_S
+            purged = self._count(PURGE_PUBLISHED, {"retention_s": self._settings.retention_s})
+            # A whole chunk: there is more of it; the next one follows with the next window.
+            self._purge_at = time.monotonic() + (0 if purged >= PURGE_CHUNK else PURGE_EVERY_S)
 
     def _idle(self) -> None:
         # One that came since the last read, or with it, would not make the socket readable again: read once more.
@@ -162,6 +166,11 @@ class Relay:
             cursor.execute(statement, parameters)
             return cursor.fetchall() if cursor.description else []
 
+    def _count(self, statement: str, parameters: Any) -> int:
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement, parameters)
+            return int(cursor.rowcount)
+
     def _sleep(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         while not self._stopping and time.monotonic() < deadline:
@@ -180,13 +189,15 @@ def first_of_each_aggregate(rows: Iterable[OutboxRow]) -> Iterable[OutboxRow]:
 def connect_autocommit(database_url: str) -> Any:
     """A psycopg2 connection from a SQLAlchemy URL, every statement its own transaction."""
     url = make_url(database_url)
+    # A frozen relay would keep its session, and with it the election, while a standby could work.
+    options = f"{CONNECT_ARGS['options']} -c idle_session_timeout={IDLE_SESSION_TIMEOUT_MS}"
     connection = psycopg2.connect(
         host=url.host,
         port=url.port,
         user=url.username,
         password=url.password,
         dbname=url.database,
-        **CONNECT_ARGS,
+        **{**CONNECT_ARGS, "options": options},
     )
     connection.autocommit = True
     return connection

@@ -20,7 +20,7 @@ make_connection: Any = Connection  # kombu is untyped
 
 # Everything a dead or dying connection raises: the protocol's errors, the socket's, and py-amqp's own
 # AttributeError when the connection object was collected under our feet.
-CONNECTION_ERRORS: tuple[type[BaseException], ...] = (AMQPError, OSError, AttributeError)
+CONNECTION_ERRORS: tuple[type[BaseException], ...] = (AMQPError, OSError, EOFError, AttributeError)
 
 
 def broker_nodes(amqp_uri: str) -> list[str]:
@@ -39,10 +39,22 @@ def connect(amqp_uri: str, **transport_options: Any) -> Any:
             transport_options={"frame_handler": tolerant_frame_handler, **transport_options},
         )
         try:
-            return connection.transport.establish_connection()
+            return _only_read_by_its_loop(connection.transport.establish_connection())
         except CONNECTION_ERRORS as error:
             errors.append(f"{connection.host}: {type(error).__name__} {error}")
     raise BrokerUnavailable("; ".join(errors) or "AMQP_URI names no broker")
+
+
+def _only_read_by_its_loop(connection: Any) -> Any:
+    """Where the broker tells of blocked connections, py-amqp reads from the socket before each publish.
+
+    A reply published by a worker would then take frames, or halves of them, from under the message loop.
+    """
+    connection.client_properties = {
+        **connection.client_properties,
+        "capabilities": {**connection.client_properties.get("capabilities", {}), "connection.blocked": False},
+    }
+    return connection
 
 
 def open_channel(connection: Any) -> Any:

@@ -5,12 +5,11 @@ Owns: acknowledging, rejecting, sanitising what came. Must not know: why a messa
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from shared.messaging.connection import CONNECTION_ERRORS
+from shared.messaging.connection import CONNECTION_ERRORS, abandon
 
 ATTEMPTS_HEADER = "x-attempts"
 
@@ -53,14 +52,20 @@ class Delivery:
 
     def acknowledge(self, *, and_all_before: bool = False) -> None:
         """Done with this one; with ``and_all_before`` also with every earlier delivery of its channel."""
-        with contextlib.suppress(*CONNECTION_ERRORS):
-            self.message.channel.basic_ack(self.message.delivery_tag, multiple=and_all_before)
+        self._settle(lambda channel, tag: channel.basic_ack(tag, multiple=and_all_before))
 
     def requeue(self) -> None:
-        with contextlib.suppress(*CONNECTION_ERRORS):
-            self.message.channel.basic_reject(self.message.delivery_tag, requeue=True)
+        self._settle(lambda channel, tag: channel.basic_reject(tag, requeue=True))
 
     def reject(self) -> None:
         """To the dead-letter queue by the broker itself; without our reason, so only where we cannot publish."""
-        with contextlib.suppress(*CONNECTION_ERRORS):
-            self.message.channel.basic_reject(self.message.delivery_tag, requeue=False)
+        self._settle(lambda channel, tag: channel.basic_reject(tag, requeue=False))
+
+    def _settle(self, send: Callable[[Any, int], None]) -> None:
+        """What could not be sent must not be covered by a later acknowledgement of the same channel."""
+        channel = self.message.channel
+        try:
+            send(channel, self.message.delivery_tag)
+        except CONNECTION_ERRORS:
+            if channel.connection is not None:
+                abandon(channel.connection)

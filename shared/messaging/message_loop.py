@@ -33,7 +33,8 @@ SETUP_S = 8
 DRAIN_S = 10
 CLOSE_S = 2
 RECONNECT_DELAYS_S = (0.1, 0.5, 1, 2, 5)
-RECONNECT_ON: tuple[type[BaseException], ...] = (BrokerUnavailable, TopologyMissing, *CONNECTION_ERRORS)
+# KeyError: py-amqp was handed a frame for a channel it does not know; the stream cannot be trusted any more.
+RECONNECT_ON: tuple[type[BaseException], ...] = (BrokerUnavailable, TopologyMissing, KeyError, *CONNECTION_ERRORS)
 
 
 class Lane(Protocol):

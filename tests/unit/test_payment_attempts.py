@@ -28,8 +28,10 @@ from payment_service.handlers import LONGEST_RETRY_S, REFUND_TRIES, Changes, Una
 from payment_service.provider import Approved, Charge, ChargeOutcome, Declined
 from payment_service.psp_simulator import TOKENS, _charge_row
 from payment_service.queries import Attempt
+from payment_service.service import Charging
 from payment_service.settings import Settings
 from shared.envelope import StoredCause
+from shared.errors import DatabaseUnavailable, TransientError
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LIMIT = timedelta(seconds=30)
@@ -208,3 +210,20 @@ class TestSimulatedCards:
     def test_a_token_says_what_happens(self, token: str, reason: str | None) -> None:
         row = _charge_row(Charge(key="k", amount=Decimal(1), currency="EUR", token=token))
         assert (row["status"], row["reason"]) == ("DECLINED" if reason else "APPROVED", reason)
+
+
+class TestLease:
+    def test_it_is_given_up_when_the_answer_to_a_commit_is_lost(self) -> None:
+        """Given attempts that may be leased without this process knowing of them, then their lease lapses."""
+        charging = Charging()
+        charging.worker_id = before = UUID(int=9)
+        with pytest.raises(DatabaseUnavailable), charging.lease_given_up_when_unsure():
+            raise DatabaseUnavailable("server closed the connection")
+        assert charging.worker_id != before
+
+    def test_it_is_kept_otherwise(self) -> None:
+        charging = Charging()
+        charging.worker_id = before = UUID(int=9)
+        with pytest.raises(TransientError), charging.lease_given_up_when_unsure():
+            raise TransientError("deadlock")
+        assert charging.worker_id == before
