@@ -14,7 +14,6 @@ from inventory_service import handlers, queries
 from inventory_service.schemas import AdjustmentSchema, NewProductSchema, ProductView
 from shared import idempotency
 from shared.database import Transaction
-from shared.envelope import is_short_text
 from shared.errors import InvalidRequest, ProductNotFound
 
 LARGEST_PAGE = 100
@@ -24,7 +23,7 @@ _NEW_PRODUCT, _ADJUSTMENT, _PRODUCT = NewProductSchema(), AdjustmentSchema(), Pr
 def create_product(tx: Transaction, product: Any, key: Any, correlation_id: Any) -> dict[str, Any]:
     """{"product", "replayed"}. Raises InvalidRequest, ProductExists, IdempotencyKeyReused, IdempotencyKeyInProgress."""
     wanted = _load(_NEW_PRODUCT, product)
-    _check_correlation_id(correlation_id)
+    idempotency.check_request_ids(key, correlation_id)
 
     def run() -> dict[str, Any]:
         handlers.create_product(tx, wanted, correlation_id)
@@ -37,7 +36,7 @@ def create_product(tx: Transaction, product: Any, key: Any, correlation_id: Any)
 def adjust_stock(tx: Transaction, adjustment: Any, key: Any, correlation_id: Any) -> dict[str, Any]:
     """{"product", "replayed"}. Raises InvalidRequest, ProductNotFound, Conflict and the errors of the key."""
     wanted = _load(_ADJUSTMENT, adjustment)
-    _check_correlation_id(correlation_id)
+    idempotency.check_request_ids(key, correlation_id)
 
     def run() -> dict[str, Any]:
         handlers.adjust_stock(tx, wanted, correlation_id)
@@ -47,19 +46,11 @@ def adjust_stock(tx: Transaction, adjustment: Any, key: Any, correlation_id: Any
     return {"product": answer, "replayed": replayed}
 
 
-def _check_correlation_id(value: Any) -> None:
-    """It travels as an AMQP property: one that does not fit could never be published."""
-    if value is not None and not is_short_text(value):
-        raise InvalidRequest("correlationId is not a short text", {"errors": {"correlationId": ["not a short text"]}})
-
-
 def _once(
     tx: Transaction, scope: str, key: Any, request: Any, run: Callable[[], dict[str, Any]]
 ) -> tuple[dict[str, Any], bool]:
     if key is None:
         return run(), False
-    if not isinstance(key, str) or not 1 <= len(key) <= 255:
-        raise InvalidRequest("the idempotency key must be a short text")
     hash_ = idempotency.request_hash(request)
     claim = idempotency.claim(tx, scope, {key: hash_})[key]
     if claim.error:

@@ -14,7 +14,7 @@ from rich.table import Table
 from ops.display import show_where_to_look
 from ops.gateway_client import GatewayClient
 from ops.invariants import CHECKS, Books, open_work, violations
-from ops.scenarios import CONFIRMED, Player, Scene, Shop, cancelled, order
+from ops.scenarios import CONFIRMED, Outcomes, Player, Scene, Shop, cancelled, order
 from ops.stack import Stack
 from ops.waiting import holds_within
 
@@ -69,7 +69,7 @@ def _play(stack: Stack, shop: Shop, console: Console) -> list[Scene]:
     return scenes
 
 
-Simple = tuple[str, tuple[tuple[str, str | None], ...], tuple[dict[str, Any], ...]]
+Simple = tuple[str, Outcomes, tuple[dict[str, Any], ...]]
 
 
 def _simple_scenarios(shop: Shop) -> Sequence[Simple]:
@@ -141,7 +141,7 @@ def _show_results(scenes: Sequence[Scene], shop: Shop, environment: Mapping[str,
     orders = Table("scenario", "expected", "seen", "")
     for scene in scenes:
         mark = "[green]as expected[/]" if scene.is_as_expected else f"[red]{scene.problem or 'different'}[/]"
-        orders.add_row(scene.name, _words(scene.expected.statuses), _words(scene.seen), mark)
+        orders.add_row(scene.name, _words(scene.expected), _words(scene.seen), mark)
     console.print(orders)
     stock = Table("item", "on hand", "reserved", "available")
     for item in shop.items():

@@ -24,12 +24,8 @@ SAGA_TIMEOUT_S = 90.0
 _PAUSE_S = 0.03
 
 
-@dataclass(frozen=True, kw_only=True)
-class Expected:
-    """``statuses`` of the orders in any order, each with its reason (None for a confirmed one)."""
-
-    statuses: tuple[tuple[str, str | None], ...]
-
+Outcomes = tuple[tuple[str, str | None], ...]
+"""Statuses of orders in any order, each with its reason (None for a confirmed one)."""
 
 CONFIRMED = ("CONFIRMED", None)
 
@@ -43,18 +39,18 @@ class Scene:
     """A scenario as played: its orders and what became of them."""
 
     name: str
-    expected: Expected
+    expected: Outcomes
     order_ids: list[str] = field(default_factory=list)
     orders: list[dict[str, Any]] = field(default_factory=list)
     problem: str | None = None
 
     @property
-    def seen(self) -> tuple[tuple[str, str | None], ...]:
+    def seen(self) -> Outcomes:
         return tuple((order["status"], order["reason"]) for order in self.orders)
 
     @property
     def is_as_expected(self) -> bool:
-        return self.problem is None and sorted(self.seen, key=str) == sorted(self.expected.statuses, key=str)
+        return self.problem is None and sorted(self.seen, key=str) == sorted(self.expected, key=str)
 
 
 Watch = Callable[[dict[str, Any]], None]
@@ -104,9 +100,9 @@ class Player:
         self._client = shop.client
         self._watch = watch
 
-    def begin(self, name: str, expected: tuple[tuple[str, str | None], ...], *bodies: dict[str, Any]) -> Scene:
+    def begin(self, name: str, expected: Outcomes, *bodies: dict[str, Any]) -> Scene:
         """Place the orders of a scenario, all at once when there are several."""
-        scene = Scene(name=name, expected=Expected(statuses=expected))
+        scene = Scene(name=name, expected=expected)
         lock = threading.Lock()
 
         def place(body: dict[str, Any]) -> None:

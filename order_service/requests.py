@@ -18,9 +18,8 @@ from order_service.schemas import OrderSummaryView, OrderView, PlaceOrderSchema
 from order_service.settings import Settings
 from order_service.timeline import Step, causal_order
 from shared.database import Transaction
-from shared.envelope import is_short_text
 from shared.errors import InvalidRequest, OrderNotFound, OrderSagaError
-from shared.idempotency import request_hash
+from shared.idempotency import check_request_ids, request_hash
 
 MOST_AT_ONCE = 1000
 LARGEST_PAGE = 100
@@ -31,23 +30,12 @@ def read_request(order: Any, idempotency_key: Any = None, correlation_id: Any = 
     """Raises InvalidRequest with the errors of every field."""
     if not isinstance(order, dict):
         raise InvalidRequest("order must be an object", {"errors": {"order": ["must be an object"]}})
-    if idempotency_key is not None and not (isinstance(idempotency_key, str) and 1 <= len(idempotency_key) <= 255):
-        raise _not_short("idempotencyKey")
-    _check_correlation_id(correlation_id)
+    check_request_ids(idempotency_key, correlation_id)
     try:
         wanted = _PLACE_ORDER.load(order)
     except ValidationError as error:
         raise InvalidRequest("the order is not valid", {"errors": error.messages}) from error
     return Request(order=wanted, hash=request_hash(order), key=idempotency_key, correlation_id=correlation_id)
-
-
-def _check_correlation_id(correlation_id: Any) -> None:
-    if correlation_id is not None and not is_short_text(correlation_id):
-        raise _not_short("correlationId")
-
-
-def _not_short(name: str) -> InvalidRequest:
-    return InvalidRequest(f"{name} is not a short text", {"errors": {name: ["must be a short text"]}})
 
 
 def read_requests(orders: Any) -> list[Request | OrderSagaError]:
@@ -95,7 +83,7 @@ def cancel_order(tx: Transaction, order_id: Any, by: Any, correlation_id: Any, s
     """The order after its cancellation was requested. Raises InvalidRequest, OrderNotFound, OrderNotCancellable."""
     if by not in REQUESTERS:
         raise InvalidRequest("by is nobody we know", {"errors": {"by": [f"one of {', '.join(REQUESTERS)}"]}})
-    _check_correlation_id(correlation_id)
+    check_request_ids(None, correlation_id)
     id_ = _uuid(order_id)
     if id_ is None:
         raise OrderNotFound("no such order", {"id": str(order_id)[:64]})

@@ -18,9 +18,11 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, declarative_mixin, declared_attr, mapped_column
 
 from shared.database import Transaction
-from shared.errors import IdempotencyKeyInProgress, IdempotencyKeyReused, OrderSagaError
+from shared.envelope import is_short_text
+from shared.errors import IdempotencyKeyInProgress, IdempotencyKeyReused, InvalidRequest, OrderSagaError
 
 KEPT_HOURS = 24
+LONGEST_KEY = 255
 
 
 @declarative_mixin
@@ -75,6 +77,21 @@ delete from idempotency_keys where ctid = any(array(
     select ctid from idempotency_keys
     where created_at < cast(:now as timestamptz) - interval '{KEPT_HOURS} hours' limit 1000))
 """)  # noqa: S608
+
+
+def check_request_ids(key: Any, correlation_id: Any) -> None:
+    """Both come from the caller and may be None. Raises InvalidRequest, naming the one that is wrong.
+
+    The correlation id travels as an AMQP property: one that does not fit there could never be published.
+    """
+    if key is not None and not (isinstance(key, str) and 1 <= len(key) <= LONGEST_KEY):
+        raise _not_short("idempotencyKey")
+    if correlation_id is not None and not is_short_text(correlation_id):
+        raise _not_short("correlationId")
+
+
+def _not_short(name: str) -> InvalidRequest:
+    return InvalidRequest(f"{name} is not a short text", {"errors": {name: ["must be a short text"]}})
 
 
 def request_hash(request: Mapping[str, Any]) -> str:

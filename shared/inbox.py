@@ -47,7 +47,7 @@ returning event_id
 
 
 KEPT_DAYS = 7
-# An event delivered again after this would be applied again; a broker that holds one this long is out of order.
+# An event delivered again after this is no longer known here; only the state of what it is about can refuse it.
 PURGE = text(f"""
 delete from inbox where ctid = any(array(
     select ctid from inbox where received_at < cast(:now as timestamptz) - interval '{KEPT_DAYS} days' limit 5000))

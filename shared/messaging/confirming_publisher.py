@@ -10,7 +10,7 @@ from typing import Any
 
 import eventlet
 from amqp.basic_message import Message
-from amqp.exceptions import AMQPError, MessageNacked
+from amqp.exceptions import MessageNacked
 from eventlet.semaphore import Semaphore
 
 from shared.errors import BrokerUnavailable, PermanentError
@@ -62,7 +62,7 @@ class ConfirmingPublisher:
         except BrokerUnavailable:
             self.close()
             raise
-        except (*CONNECTION_ERRORS, AMQPError, MessageNacked) as error:
+        except (*CONNECTION_ERRORS, MessageNacked) as error:
             self.close()
             raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
         finally:

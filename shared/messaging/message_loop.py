@@ -131,7 +131,6 @@ class MessageLoop(SharedExtension):
                 self._iterate(connection)
             self._drain_connection(connection)
         finally:
-            self._connected = False if self._stopping else self._connected
             abandon(connection)
 
     def _consume_all(self, connection: Any) -> None:
