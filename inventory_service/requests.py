@@ -5,7 +5,6 @@ Owns: from RPC arguments to commands and from rows to answers. Must not know: Na
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from marshmallow import Schema, ValidationError
@@ -29,7 +28,7 @@ def create_product(tx: Transaction, product: Any, key: Any, correlation_id: Any)
         handlers.create_product(tx, wanted, correlation_id)
         return get_product(tx, wanted.item)
 
-    answer, replayed = _once(tx, "create_product", key, product, run)
+    answer, replayed = idempotency.once(tx, "create_product", key, product, run)
     return {"product": answer, "replayed": replayed}
 
 
@@ -42,24 +41,8 @@ def adjust_stock(tx: Transaction, adjustment: Any, key: Any, correlation_id: Any
         handlers.adjust_stock(tx, wanted, correlation_id)
         return get_product(tx, wanted.item)
 
-    answer, replayed = _once(tx, "adjust_stock", key, adjustment, run)
+    answer, replayed = idempotency.once(tx, "adjust_stock", key, adjustment, run)
     return {"product": answer, "replayed": replayed}
-
-
-def _once(
-    tx: Transaction, scope: str, key: Any, request: Any, run: Callable[[], dict[str, Any]]
-) -> tuple[dict[str, Any], bool]:
-    if key is None:
-        return run(), False
-    hash_ = idempotency.request_hash(request)
-    claim = idempotency.claim(tx, scope, {key: hash_})[key]
-    if claim.error:
-        raise claim.error
-    if not claim.is_new:
-        return claim.answer, True
-    answer = run()
-    idempotency.remember(tx, scope, [(key, hash_, answer)])
-    return answer, False
 
 
 def get_product(tx: Transaction, item: Any) -> dict[str, Any]:

@@ -74,7 +74,8 @@ class InventoryService:
         self._apply(events)
 
     def _apply(self, events: Any) -> None:
-        apply_once(self.database, events, partial(handlers.apply_events, settings=self.settings))
+        handle = partial(handlers.apply_events, settings=self.settings)
+        apply_once(self.database, events, handle, horizon=self.settings.inbox_horizon)
 
     # Timers: they fire on every replica, and each takes what the others have not locked
 
@@ -86,4 +87,4 @@ class InventoryService:
     @timer(EVERY_MINUTE)
     def forget_what_is_old(self) -> None:
         purge(self.database, idempotency.PURGE)
-        purge(self.database, inbox.PURGE)
+        inbox.forget(self.database, horizon=self.settings.inbox_horizon)

@@ -110,10 +110,11 @@ class OrderService:
 
     @consume("PRODUCT_UPDATED", schemas.ProductUpdated)
     def on_product_updated(self, events: Any) -> None:
-        apply_once(self.database, events, handlers.update_price_list)
+        apply_once(self.database, events, handlers.update_price_list, horizon=self.settings.inbox_horizon)
 
     def _apply(self, events: Any) -> None:
-        apply_once(self.database, events, partial(handlers.apply_events, settings=self.settings))
+        handle = partial(handlers.apply_events, settings=self.settings)
+        apply_once(self.database, events, handle, horizon=self.settings.inbox_horizon)
 
     # Timers: they fire on every replica, and each takes what the others have not locked
 
@@ -125,4 +126,4 @@ class OrderService:
     @timer(EVERY_MINUTE)
     def forget_what_is_old(self) -> None:
         purge(self.database, idempotency.PURGE)
-        purge(self.database, inbox.PURGE)
+        inbox.forget(self.database, horizon=self.settings.inbox_horizon)

@@ -20,7 +20,7 @@ from payment_service.charger import Charger
 from payment_service.models import Base
 from payment_service.psp_simulator import PspSimulator
 from shared import inbox
-from shared.database import ENGINE_OPTIONS, SessionFactory, purge, transaction
+from shared.database import ENGINE_OPTIONS, SessionFactory, transaction
 from shared.envelope import new_id
 from shared.errors import DatabaseUnavailable, TransientError
 from shared.health import health_of
@@ -136,7 +136,7 @@ class PaymentService:
     def _apply(self, events: Any) -> None:
         handle = partial(handlers.apply_events, settings=self.settings, worker_id=self.charging.worker_id)
         with self.charging.lease_given_up_when_unsure():
-            attempts = apply_once(self.database, events, handle)
+            attempts = apply_once(self.database, events, handle, horizon=self.settings.inbox_horizon)
         # After the commit: no transaction is open while the provider is called.
         self.charging.submit(attempts)
 
@@ -144,7 +144,7 @@ class PaymentService:
 
     @timer(EVERY_MINUTE)
     def forget_what_is_old(self) -> None:
-        purge(self.database, inbox.PURGE)
+        inbox.forget(self.database, horizon=self.settings.inbox_horizon)
 
     @timer(EVERY_SECOND)
     def take_over_lapsed_attempts(self) -> None:

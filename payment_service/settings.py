@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from payment_service.domain import Rules
 from shared.config import Source
+from shared.inbox import HORIZON, read_horizon
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,10 +16,12 @@ class Settings:
 
     rules: Rules
     psp_database_url: str
+    inbox_horizon: timedelta = HORIZON
 
     @classmethod
     def read(cls, source: Source) -> Settings:
         return cls(
+            inbox_horizon=read_horizon(source),
             rules=Rules(psp_limit=timedelta(seconds=source.seconds("PSP_LIMIT_S", 30))),
             psp_database_url=source.text("PSP_DATABASE_URL"),
         )

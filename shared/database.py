@@ -143,14 +143,14 @@ def _translate(error: DBAPIError) -> OrderSagaError | None:
     return None
 
 
-def purge(sessions: Sessions, statement: TextClause) -> None:
+def purge(sessions: Sessions, statement: TextClause, **parameters: Any) -> None:
     """Run a deletion that takes ``:now`` and removes a chunk at a time, until nothing is left of it.
 
     A transaction for each chunk, so that nothing is locked for long; bounded, so that a timer comes to its end.
     """
     for _ in range(MOST_CHUNKS):
         with transaction(sessions) as tx:
-            result = tx.session.execute(statement, {"now": tx.now})
+            result = tx.session.execute(statement, {"now": tx.now, **parameters})
             if not getattr(result, "rowcount", 0):
                 return
 

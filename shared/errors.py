@@ -77,6 +77,10 @@ class PaymentNotFound(NotFound):
     code = "payment_not_found"
 
 
+class ReservationNotFound(NotFound):
+    code = "reservation_not_found"
+
+
 class Conflict(PermanentError):
     code = "conflict"
 
@@ -95,6 +99,72 @@ class OrderNotCancellable(Conflict):
     """The order has ended in another way; details: {"status"}."""
 
     code = "order_not_cancellable"
+
+
+class OrderNotApprovable(Conflict):
+    """The order does not wait for an approval; details: {"status", "allowedActions"}."""
+
+    code = "order_not_approvable"
+
+
+class OrderNotFulfillable(Conflict):
+    """The order is not confirmed, or its stock is not held; details: {"status", "allowedActions"}."""
+
+    code = "order_not_fulfillable"
+
+
+class OrderNotReturnable(Conflict):
+    """Only what was fulfilled can come back; details: {"status", "allowedActions"}."""
+
+    code = "order_not_returnable"
+
+
+class PaymentNotPayable(Conflict):
+    """The payment is not one that waits for its customer (any more); details: {"status"}."""
+
+    code = "payment_not_payable"
+
+
+class PaymentExpired(Conflict):
+    """Too late: a charge could not end before the reservation does; details: {"expiresAt"}."""
+
+    code = "payment_expired"
+
+
+class PaymentInProgress(Conflict):
+    """An earlier attempt to pay has no outcome yet."""
+
+    code = "payment_in_progress"
+
+
+class PaymentNotRefundable(Conflict):
+    """No money was taken; details: {"status"}."""
+
+    code = "payment_not_refundable"
+
+
+class ReservationNotHeld(Conflict):
+    """The hold has ended already; details: {"status"}."""
+
+    code = "reservation_not_held"
+
+
+class ForeignReservation(Conflict):
+    """The reservation belongs to an order: only its saga moves it."""
+
+    code = "foreign_reservation"
+
+
+class ReservationExists(Conflict):
+    """Another hold has this reference."""
+
+    code = "reservation_exists"
+
+
+class OutOfStock(Conflict):
+    """All lines or none; details: {"items": [...]} that there is not enough of."""
+
+    code = "out_of_stock"
 
 
 class IdempotencyKeyInProgress(Conflict):
@@ -123,10 +193,28 @@ class MixedCurrencies(Unprocessable):
     code = "mixed_currencies"
 
 
+class RefundTooLarge(Unprocessable):
+    """More than is left of the payment; details: {"refundable", "currency"}."""
+
+    code = "refund_too_large"
+
+
+class ReturnTooLarge(Unprocessable):
+    """More than was shipped and not returned yet; details: {"items": {item: still returnable}}."""
+
+    code = "return_too_large"
+
+
 class IdempotencyKeyReused(Unprocessable):
     """The key was used before with another payload."""
 
     code = "idempotency_key_reused"
+
+
+class InvalidSignature(PermanentError):
+    """A webhook that its sender did not sign, or signed too long ago."""
+
+    code = "invalid_signature"
 
 
 class MethodNotFound(PermanentError):
@@ -160,6 +248,12 @@ class InvalidPayload(PermanentError):
     """The payload does not load in the consumer's own view; details: {"errors": {field: [messages]}}."""
 
     code = "invalid_payload"
+
+
+class OlderThanHorizon(PermanentError):
+    """So old that the inbox may have forgotten it: applying it might be applying it twice."""
+
+    code = "older_than_horizon"
 
 
 class BrokenRule(PermanentError):

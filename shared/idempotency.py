@@ -7,7 +7,7 @@ Everything happens in the transaction of the effect, so an answer is remembered 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -119,6 +119,25 @@ def _verdict(key: str, hash_: str, is_locked: bool, found: Any) -> Claim:
             error=IdempotencyKeyInProgress("a request with this Idempotency-Key is still running", {"key": key})
         )
     return Claim()
+
+
+def once(tx: Transaction, scope: str, key: str | None, request: Any, run: Callable[[], Any]) -> tuple[Any, bool]:
+    """(answer, whether it is that of an earlier request): ``run`` happens at most once for each key of ``scope``.
+
+    ``request`` is all that the answer depends on, what the path names included. Without a key it is run each time.
+    Raises IdempotencyKeyReused, IdempotencyKeyInProgress and whatever ``run`` raises (the key then stays free).
+    """
+    if key is None:
+        return run(), False
+    hash_ = request_hash(request)
+    claimed = claim(tx, scope, {key: hash_})[key]
+    if claimed.error:
+        raise claimed.error
+    if not claimed.is_new:
+        return claimed.answer, True
+    answer = run()
+    remember(tx, scope, [(key, hash_, answer)])
+    return answer, False
 
 
 def remember(tx: Transaction, scope: str, answers: Sequence[tuple[str, str, Any]]) -> None:

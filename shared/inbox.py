@@ -6,15 +6,17 @@ Owns: the table's shape and the claim. Must not know: what applying an event mea
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy import DateTime, Index, Text, text
 from sqlalchemy.orm import Mapped, declarative_mixin, declared_attr, mapped_column
 
-from shared.database import Sessions, Transaction, transaction
+from shared.config import Source
+from shared.database import Sessions, Transaction, purge, transaction
 from shared.envelope import Received
+from shared.errors import OlderThanHorizon
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -46,12 +48,20 @@ returning event_id
 """)
 
 
-KEPT_DAYS = 7
-# An event delivered again after this is no longer known here; only the state of what it is about can refuse it.
-PURGE = text(f"""
+HORIZON = timedelta(days=7)
+"""How old an event may be and still be applied (setting INBOX_HORIZON_S)."""
+CLOCK_MARGIN = timedelta(days=1)
+"""Rows are kept this much longer than the horizon: publishers stamp events by their own database's clock."""
+
+_PURGE = text("""
 delete from inbox where ctid = any(array(
-    select ctid from inbox where received_at < cast(:now as timestamptz) - interval '{KEPT_DAYS} days' limit 5000))
-""")  # noqa: S608
+    select ctid from inbox where received_at < cast(:now as timestamptz) - cast(:kept as interval) limit 5000))
+""")
+
+
+def read_horizon(source: Source) -> timedelta:
+    """The setting, as each service's settings.py has it."""
+    return timedelta(seconds=source.seconds("INBOX_HORIZON_S", HORIZON.total_seconds()))
 
 
 def claim(tx: Transaction, events: Sequence[Received[T]]) -> list[Received[T]]:
@@ -74,11 +84,29 @@ def apply_once(
     sessions: Sessions,
     events: Sequence[Received[T]],
     handle: Callable[[Transaction, Sequence[Received[T]]], R],
+    *,
+    horizon: timedelta,
 ) -> R | None:
     """Run ``handle`` on the events not applied before; claim and effect commit together or not at all.
 
     Returns what ``handle`` returned, after the commit; None when every event had been applied before.
+    Raises OlderThanHorizon if any event is so old that a first delivery cannot be told from a repeated one.
     """
     with transaction(sessions) as tx:
+        _refuse_older(events, tx.now - horizon)
         fresh = claim(tx, events)
         return handle(tx, fresh) if fresh else None
+
+
+def _refuse_older(events: Sequence[Received[T]], oldest: datetime) -> None:
+    for event in events:
+        if event.envelope.occurred_at < oldest:
+            raise OlderThanHorizon(
+                f"occurred at {event.envelope.occurred_at.isoformat()}: whether it was applied is no longer known",
+                {"eventId": str(event.envelope.event_id), "oldest": oldest.isoformat()},
+            )
+
+
+def forget(sessions: Sessions, *, horizon: timedelta) -> None:
+    """Purge what can no longer be asked for: older than the horizon, and a margin for clocks that differ."""
+    purge(sessions, _PURGE, kept=horizon + CLOCK_MARGIN)

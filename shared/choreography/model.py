@@ -167,7 +167,14 @@ def _consumer_contradictions(choreography: Choreography, event: Event, consumer:
 
 def _not_in_any_flow_or_answer(choreography: Choreography) -> Iterator[str]:
     """Only events that start something (commands from outside) may come from nowhere."""
-    started_outside = {"ORDER_CREATED", "ORDER_CONFIRMED", "INVENTORY_ADJUSTED", "PRODUCT_UPDATED"}
+    started_outside = {
+        "ORDER_CREATED",
+        "ORDER_APPROVED",
+        "ORDER_FULFILLED",
+        "ORDER_RETURNED",
+        "INVENTORY_ADJUSTED",
+        "PRODUCT_UPDATED",
+    }
     answers: Sequence[str] = [a for e in choreography.events.values() for c in e.consumers for a in c.answers]
     for event_type in choreography.events:
         if event_type not in answers and event_type not in started_outside:
