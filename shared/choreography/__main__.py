@@ -9,6 +9,7 @@ from pathlib import Path
 from shared.choreography.definitions import definitions
 from shared.choreography.events_page import events_page
 from shared.choreography.model import ContractBroken, load_choreography
+from shared.choreography.states_page import states_page, transition_tables
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -19,6 +20,7 @@ def generated_files() -> dict[Path, str]:
     return {
         ROOT / "rabbitmq" / "definitions.json": json.dumps(definitions(choreography), indent=2) + "\n",
         ROOT / "docs" / "events.md": events_page(choreography),
+        ROOT / "docs" / "states.md": states_page(transition_tables(choreography)),
     }
 
 
@@ -35,7 +37,9 @@ def check() -> None:
         if not path.exists() or path.read_text(encoding="utf-8") != text
     ]
     if stale:
-        raise ContractBroken(f"out of step with rabbitmq/choreography.yml: {', '.join(stale)} (run `make contract`)")
+        raise ContractBroken(
+            f"out of step with choreography.yml or the domains: {', '.join(stale)} (run `make contract`)"
+        )
 
 
 def main(arguments: list[str]) -> int:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from harness.broker import Broker
@@ -11,8 +14,13 @@ from harness.payloads import new_order_id, order_cancelled, order_created
 from harness.processes import Processes
 from harness.shop import Shop
 from harness.waiting import wait_until
+from nameko_sqlalchemy.database import Session
+from sqlalchemy import create_engine
+from sqlalchemy.orm import sessionmaker
 
 from gateway.rpc import RpcClient
+from shared.database import SessionFactory
+from shared.inbox import HORIZON, forget
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("replicas", "clean")]
 
@@ -105,3 +113,55 @@ def test_cancelling_and_creating_at_once_leaves_nothing_held(
     assert shop.stock(item) == (10, 0)
     assert all(_answers(databases, order_id)[-1] == "INVENTORY_REFUNDED" for order_id in orders)
     assert broker.all_dead() == {}
+
+
+class TestTheHorizon:
+    """What the inbox may have forgotten is not applied on trust."""
+
+    def test_a_redelivery_older_than_the_horizon_is_a_dead_letter_that_says_so(
+        self, broker: Broker, databases: Databases, shop: Shop, item: str
+    ) -> None:
+        """Given an event of eight days ago, where the inbox keeps seven, then it is kept with the reason."""
+        order_id = new_order_id()
+        body = order_created(order_id, item)
+        broker.publish_event("ORDER_CREATED", body, headers=_occurred(days_ago=8))
+        _wait_for_later_event(broker, databases)
+
+        (letter,) = broker.dead("inventory_service.ORDER_CREATED")
+        assert letter.headers["x-error-code"] == "older_than_horizon"
+        assert json.loads(letter.body) == body
+        assert _answers(databases, order_id) == []
+        assert shop.stock(item) == (10, 0)
+
+    def test_an_old_event_in_a_batch_harms_no_other(
+        self, broker: Broker, databases: Databases, shop: Shop, item: str
+    ) -> None:
+        orders = [new_order_id() for _ in range(6)]
+        for number, order_id in enumerate(orders):
+            broker.publish_event(
+                "ORDER_CREATED", order_created(order_id, item), headers=_occurred(days_ago=8 if number == 2 else 6)
+            )
+        _wait_for_later_event(broker, databases)
+
+        assert shop.stock(item) == (10, 5)
+        assert len(broker.dead("inventory_service.ORDER_CREATED")) == 1
+
+    def test_rows_are_kept_longer_than_the_horizon_and_then_purged(
+        self, databases: Databases, stack_environment: Mapping[str, str]
+    ) -> None:
+        """Given rows around the horizon, then those that may be asked for stay; clocks may differ by a day."""
+        ages_days = (1, 6.9, 7.9, 8.1, 400)
+        statement = "insert into inbox values (%s, 'X', now() - %s * interval '1 day')"
+        for age_days in ages_days:
+            databases.query("inventory_service", statement, new_order_id(), age_days)
+
+        engine = create_engine(stack_environment["INVENTORY_DATABASE_URL"])
+        forget(SessionFactory(sessionmaker(engine, class_=Session)), horizon=HORIZON)
+        engine.dispose()
+
+        assert databases.value("inventory_service", INBOX) == 3
+
+
+def _occurred(days_ago: float) -> dict[str, Any]:
+    moment = datetime.now(UTC) - timedelta(days=days_ago)
+    return {"schema_version": 1, "occurred_at": moment.isoformat()}

@@ -39,6 +39,7 @@ CODES = {
     "PaymentNotFound": "payment_not_found",
     "PaymentNotPayable": "payment_not_payable",
     "PaymentNotRefundable": "payment_not_refundable",
+    "PermanentError": "permanent_error",
     "PriceMismatch": "price_mismatch",
     "ProductExists": "product_exists",
     "ProductNotFound": "product_not_found",
