@@ -149,7 +149,6 @@ class TestGeneratedFiles:
     def test_every_event_is_in_a_flow_or_says_why_it_ends_nowhere(self) -> None:
         in_flows = {event for flow in CHOREOGRAPHY.flows for event in flow.events}
         assert set(CHOREOGRAPHY.events) - in_flows == {
-            "INVENTORY_ADJUSTED",
             "PRODUCT_UPDATED",
             "PAYMENT_REFUND_FAILED",
         }
