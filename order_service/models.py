@@ -39,7 +39,10 @@ class IdempotencyKey(IdempotencyKeyTable, Base):
 
 
 class Order(Base):
-    """One order. ``stock`` and ``money`` are what events told of them; ``settled_at`` ends a cancelled order."""
+    """One order. ``stock`` and ``money`` are what events told of them; ``settled_at`` ends a cancelled order.
+
+    The defaults are for rows that a version without these columns writes; this one writes them all.
+    """
 
     __tablename__ = "orders"
 
@@ -57,14 +60,22 @@ class Order(Base):
     stock: Mapped[str] = mapped_column(Text)
     stock_generation: Mapped[int] = mapped_column(Integer)
     money: Mapped[str] = mapped_column(Text)
+    refunded: Mapped[Decimal] = mapped_column(Price, server_default=text("0"))
+    awaits_approval: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
+    approved_at: Mapped[datetime | None] = mapped_column(Moment)
+    fulfil_requested_at: Mapped[datetime | None] = mapped_column(Moment)
+    tracking: Mapped[str | None] = mapped_column(Text)
+    flag: Mapped[str | None] = mapped_column(Text)
+    flagged_at: Mapped[datetime | None] = mapped_column(Moment)
     deadline_at: Mapped[datetime | None] = mapped_column(Moment)
+    wake_at: Mapped[datetime | None] = mapped_column(Moment, server_default=text("now()"))
     settled_at: Mapped[datetime | None] = mapped_column(Moment)
     created_at: Mapped[datetime] = mapped_column(Moment)
     updated_at: Mapped[datetime] = mapped_column(Moment)
 
     __table_args__ = (
-        # Only orders that wait for something have a deadline: the index stays small.
-        Index("orders_deadline", "deadline_at", postgresql_where=text("deadline_at is not null")),
+        # Only orders that wait for something are looked at by the timer: the index stays small.
+        Index("orders_wake", "wake_at", postgresql_where=text("wake_at is not null")),
         Index("orders_user", "user_id", "id"),
     )
 
@@ -77,6 +88,30 @@ class OrderItem(Base):
     seller_id: Mapped[str] = mapped_column(Text)
     quantity: Mapped[int] = mapped_column(Integer)
     price: Mapped[Decimal] = mapped_column(Price)
+
+
+class OrderReturn(Base):
+    """Goods of a fulfilled order that came back; its id is the refund's too."""
+
+    __tablename__ = "order_returns"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    order_id: Mapped[UUID]
+    restock: Mapped[bool] = mapped_column(Boolean)
+    refund_amount: Mapped[Decimal] = mapped_column(Price)
+    status: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    updated_at: Mapped[datetime] = mapped_column(Moment)
+
+    __table_args__ = (Index("order_returns_order", "order_id"),)
+
+
+class OrderReturnLine(Base):
+    __tablename__ = "order_return_lines"
+
+    return_id: Mapped[UUID] = mapped_column(primary_key=True)
+    item: Mapped[str] = mapped_column(Text, primary_key=True)
+    quantity: Mapped[int] = mapped_column(Integer)
 
 
 class OrderStatusHistory(Base):

@@ -5,16 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from order_service.domain import Rules
+from order_service.deadlines import Rules
 from shared.config import Source
 from shared.inbox import HORIZON, read_horizon
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """``pending_deadline``: how long an order may wait for its first answer before it is cancelled."""
-
-    pending_deadline: timedelta
     rules: Rules
     inbox_horizon: timedelta = HORIZON
 
@@ -22,6 +19,11 @@ class Settings:
     def read(cls, source: Source) -> Settings:
         return cls(
             inbox_horizon=read_horizon(source),
-            pending_deadline=timedelta(seconds=source.seconds("PENDING_DEADLINE_S", 900)),
-            rules=Rules(reserved_grace=timedelta(seconds=source.seconds("RESERVED_GRACE_S", 120))),
+            rules=Rules(
+                pending_deadline=timedelta(seconds=source.seconds("PENDING_DEADLINE_S", 900)),
+                approval_deadline=timedelta(seconds=source.seconds("APPROVAL_DEADLINE_S", 86_400)),
+                reserved_grace=timedelta(seconds=source.seconds("RESERVED_GRACE_S", 120)),
+                finish_deadline=timedelta(seconds=source.seconds("FINISH_DEADLINE_S", 300)),
+                flags_overdue=source.choice("ON_DEADLINE", ("cancel", "flag"), "cancel") == "flag",
+            ),
         )
