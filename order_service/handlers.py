@@ -1,7 +1,8 @@
 """The order service at work: load, decide, save.
 
-Owns: which rows a command or a batch of events needs, and what is recorded of it. Every event leaves a line in the
-timeline, with the decision, in the transaction that applied it.
+Owns: which rows a batch of events or a tick of the clock needs, and what is recorded of any decision (commands.py and
+placing.py record theirs here). Every event leaves a line in the timeline, with the decision, in the transaction that
+applied it.
 Must not know: queues, retries, acknowledgements; what is decided stands in domain.py.
 """
 
@@ -13,27 +14,28 @@ from typing import Any
 from uuid import UUID
 
 from order_service import queries
-from order_service.domain import (
-    CANCELLABLE,
-    CancelReason,
-    CancelRequested,
+from order_service.deadlines import what_is_due
+from order_service.domain import Decision, decide
+from order_service.happenings import (
     DeadlinePassed,
-    Decision,
+    HalfDeadlinePassed,
     Happening,
-    Order,
-    OrderStatus,
-    decide,
+    MoneyReturned,
+    MoneyReturnFailed,
+    Told,
 )
+from order_service.returns import ReturnStatus
 from order_service.schemas import PUBLISHED, PriceListEntry
 from order_service.settings import Settings
+from order_service.states import CancelReason, Order, OrderStatus
 from shared import outbox
 from shared.database import Transaction
 from shared.envelope import Envelope, Outgoing, Received, caused_by
-from shared.errors import OrderNotCancellable, OrderNotFound
 from shared.publications import Publications
 
 SERVICE = "order_service"
-OVERDUE_AT_ONCE = 200
+DUE_AT_ONCE = 200
+_CLOCK_NAMES = {HalfDeadlinePassed: "HALF_DEADLINE_PASSED", DeadlinePassed: "DEADLINE_PASSED"}
 _PUBLICATIONS = Publications(SERVICE, PUBLISHED)
 
 
@@ -45,6 +47,7 @@ class Changes:
     history: list[dict[str, Any]] = field(default_factory=list)
     timeline: list[dict[str, Any]] = field(default_factory=list)
     outgoing: list[Outgoing] = field(default_factory=list)
+    refunds: dict[tuple[UUID, UUID], ReturnStatus] = field(default_factory=dict)
 
     def emit(
         self,
@@ -73,6 +76,7 @@ class Changes:
         queries.update_orders(tx, self.orders.values())
         queries.insert_history(tx, self.history)
         queries.insert_events(tx, self.timeline)
+        queries.end_returns(tx, self.refunds)
         outbox.record(tx, self.outgoing)
 
 
@@ -91,7 +95,7 @@ def timeline_row(envelope: Envelope, order_id: UUID, payload: Any, *, decision: 
     }
 
 
-def apply_events(tx: Transaction, events: Sequence[Received[Happening]], settings: Settings) -> None:
+def apply_events(tx: Transaction, events: Sequence[Received[Told]], settings: Settings) -> None:
     """Move each event's order as the transition table says. Events of one order apply in the order given."""
     orders = queries.orders_for_update(tx, (event.body.order_id for event in events))
     changes = Changes()
@@ -104,14 +108,29 @@ def apply_events(tx: Transaction, events: Sequence[Received[Happening]], setting
         orders[order.id] = decision.order
         _record_event(changes, event, decision)
         _record_decision(tx, changes, order, decision, event.envelope)
+        _record_refund(changes, order, event.body)
     changes.save(tx)
 
 
-def _record_event(changes: Changes, event: Received[Happening], decision: Decision) -> None:
-    word = "applied" if decision.applied else "ignored"
+def _word(decision: Decision) -> str:
+    return "applied" if decision.applied else "ignored"
+
+
+def _record_event(changes: Changes, event: Received[Told], decision: Decision) -> None:
     changes.timeline.append(
-        timeline_row(event.envelope, decision.order.id, event.payload, decision=word, note=decision.note)
+        timeline_row(event.envelope, decision.order.id, event.payload, decision=_word(decision), note=decision.note)
     )
+
+
+def _record_refund(changes: Changes, order: Order, event: Happening) -> None:
+    """What became of a return's refund. Only fulfilled orders have returns: no other batch asks for any."""
+    if order.status is not OrderStatus.FULFILLED:
+        return
+    match event:
+        case MoneyReturned(refund_id=UUID() as refund_id):
+            changes.refunds[order.id, refund_id] = ReturnStatus.REFUNDED
+        case MoneyReturnFailed(refund_id=UUID() as refund_id):
+            changes.refunds.setdefault((order.id, refund_id), ReturnStatus.REFUND_FAILED)
 
 
 def _record_decision(tx: Transaction, changes: Changes, before: Order, decision: Decision, cause: Envelope) -> None:
@@ -156,7 +175,7 @@ def _emit_step(tx: Transaction, changes: Changes, order: Order, status: OrderSta
         )
 
 
-def _answer_unknown_order(tx: Transaction, changes: Changes, event: Received[Happening]) -> None:
+def _answer_unknown_order(tx: Transaction, changes: Changes, event: Received[Told]) -> None:
     """A reservation for an order nobody placed (ORDER_CREATED by hand) must not hold stock or take money."""
     order_id = event.body.order_id
     changes.timeline.append(
@@ -173,52 +192,52 @@ def _answer_unknown_order(tx: Transaction, changes: Changes, event: Received[Hap
         )
 
 
-def cancel_overdue(tx: Transaction, settings: Settings) -> int:
-    """Cancel orders past their deadline, at most OVERDUE_AT_ONCE; returns how many. Safe on every replica."""
-    overdue = queries.overdue_orders_for_update(tx, OVERDUE_AT_ONCE)
+def watch_deadlines(tx: Transaction, settings: Settings) -> int:
+    """Answer deadlines and halves of deadlines of at most DUE_AT_ONCE orders; returns how many. Safe on every replica."""
+    due = queries.due_orders_for_update(tx, DUE_AT_ONCE)
     changes = Changes()
-    for order, correlation_id in overdue.values():
-        _apply_own(tx, changes, order, DeadlinePassed(order_id=order.id), "DEADLINE_PASSED", correlation_id, settings)
+    nudged: list[UUID] = []
+    for order, correlation_id in due:
+        happening = what_is_due(order, tx.now)
+        decision = decide(order, happening, now=tx.now, rules=settings.rules)
+        record_own(tx, changes, order, decision, _CLOCK_NAMES[type(happening)], correlation_id)
+        if decision.republish:
+            nudged.append(order.id)
+    if nudged:
+        changes.outgoing += [_once_more(row) for row in queries.last_emitted_rows(tx, nudged)]
     changes.save(tx)
-    return len(overdue)
+    return len(due)
 
 
-def cancel_order(
-    tx: Transaction, order_id: UUID, by: CancelReason, correlation_id: str | None, settings: Settings
-) -> None:
-    """Cancel on request; an order that is cancelled already stays as it is.
-
-    Raises OrderNotFound, and OrderNotCancellable where it has ended in another way.
-    """
-    order = queries.orders_for_update(tx, [order_id]).get(order_id)
-    if order is None:
-        raise OrderNotFound("no such order", {"id": str(order_id)})
-    if order.status is OrderStatus.CANCELLED:
-        return
-    if order.status not in CANCELLABLE:
-        raise OrderNotCancellable(f"the order is {order.status}", {"status": order.status})
-    changes = Changes()
-    request = CancelRequested(order_id=order_id, by=by)
-    _apply_own(tx, changes, order, request, "CANCEL_REQUESTED", correlation_id or str(order_id), settings)
-    changes.save(tx)
+def _once_more(row: Any) -> Outgoing:
+    """The event as it was recorded, its own id included: whoever has applied it drops it."""
+    envelope = Envelope(
+        event_id=row.event_id,
+        type=row.event_type,
+        source=SERVICE,
+        correlation_id=row.correlation_id,
+        causation_id=row.causation_id,
+        occurred_at=row.occurred_at,
+        schema_version=PUBLISHED[row.event_type].schema_version,
+    )
+    return Outgoing(envelope=envelope, aggregate_id=str(row.order_id), payload=row.payload)
 
 
-def _apply_own(
+def record_own(
     tx: Transaction,
     changes: Changes,
     order: Order,
-    happening: Happening,
+    decision: Decision,
     name: str,
     correlation_id: str,
-    settings: Settings,
-) -> None:
+    **said: Any,
+) -> Envelope:
     """Something that happened here and is never published. It is in the timeline as the cause of what follows."""
-    decision = decide(order, happening, now=tx.now, rules=settings.rules)
     cause = caused_by(None, type=name, source=SERVICE, now=tx.now, correlation_id=correlation_id)
-    changes.timeline.append(
-        timeline_row(cause, order.id, {"id": str(order.id)}, decision="applied", note=decision.note)
-    )
+    payload = {"id": str(order.id), **said}
+    changes.timeline.append(timeline_row(cause, order.id, payload, decision=_word(decision), note=decision.note))
     _record_decision(tx, changes, order, decision, cause)
+    return cause
 
 
 def update_price_list(tx: Transaction, events: Sequence[Received[PriceListEntry]]) -> None:

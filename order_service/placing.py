@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from order_service import queries
-from order_service.domain import OrderStatus
+from order_service.domain import new_order
 from order_service.handlers import Changes
 from order_service.pricing import CannotPlace, Priced, Product, check_price, price_order
 from order_service.schemas import OrderSummaryView, PlaceOrder
@@ -113,18 +113,27 @@ class _New:
         order_id = new_id()
         correlation_id = request.correlation_id or str(order_id)
         wanted = request.order
+        order = new_order(
+            order_id,
+            priced.price,
+            requires_approval=priced.requires_approval,
+            now=tx.now,
+            rules=settings.rules,
+        )
         row = {
             "id": order_id,
             "user_id": wanted.user_id,
             "seller_id": priced.lines[0].seller_id,
-            "status": OrderStatus.PENDING,
-            "price": priced.price,
+            "status": order.status,
+            "price": order.price,
             "currency": priced.currency,
             "payment_method": wanted.payment_method,
             "payment_mode": wanted.payment_mode,
             "shipping_address": wanted.shipping_address,
             "correlation_id": correlation_id,
-            "deadline_at": tx.now + settings.pending_deadline,
+            "awaits_approval": order.awaits_approval,
+            "deadline_at": order.deadline_at,
+            "wake_at": order.wake_at,
         }
         self._orders.append(row)
         self._items += [
@@ -147,7 +156,7 @@ class _New:
             items=priced.lines,
             price=priced.price,
             currency=priced.currency,
-            status=OrderStatus.PENDING,
+            status=order.status,
             payment_method=wanted.payment_method,
             payment_mode=wanted.payment_mode,
             requires_approval=priced.requires_approval,
@@ -156,7 +165,7 @@ class _New:
             {
                 "order_id": order_id,
                 "from_status": None,
-                "status": OrderStatus.PENDING,
+                "status": order.status,
                 "reason": None,
                 "event_id": envelope.event_id,
             }

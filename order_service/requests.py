@@ -11,31 +11,47 @@ from uuid import UUID
 
 from marshmallow import ValidationError
 
-from order_service import handlers, queries
-from order_service.domain import REQUESTERS, CancelReason, OrderStatus
+from order_service import commands, queries
+from order_service.domain import allowed_actions
 from order_service.placing import Placed, Request
-from order_service.schemas import OrderSummaryView, OrderView, PlaceOrderSchema
+from order_service.schemas import (
+    FulfilOrderSchema,
+    OrderSummaryView,
+    OrderView,
+    PlaceOrderSchema,
+    ReturnGoodsSchema,
+    ReturnView,
+)
 from order_service.settings import Settings
+from order_service.states import CancelReason, OrderStatus
 from order_service.timeline import Step, causal_order
 from shared.database import Transaction
 from shared.errors import InvalidRequest, OrderNotFound, OrderSagaError
-from shared.idempotency import check_request_ids, request_hash
+from shared.event_schema import PayloadSchema
+from shared.idempotency import check_request_ids, once, request_hash
 
 MOST_AT_ONCE = 1000
 LARGEST_PAGE = 100
-_PLACE_ORDER, _SUMMARY, _ORDER = PlaceOrderSchema(), OrderSummaryView(), OrderView()
+REQUESTERS = (CancelReason.CUSTOMER, CancelReason.SELLER, CancelReason.OPERATOR)
+APPROVERS = (CancelReason.SELLER, CancelReason.OPERATOR)
+_PLACE_ORDER, _FULFIL_ORDER, _RETURN_GOODS = PlaceOrderSchema(), FulfilOrderSchema(), ReturnGoodsSchema()
+_SUMMARY, _ORDER, _RETURN = OrderSummaryView(), OrderView(), ReturnView()
 
 
 def read_request(order: Any, idempotency_key: Any = None, correlation_id: Any = None) -> Request:
     """Raises InvalidRequest with the errors of every field."""
-    if not isinstance(order, dict):
-        raise InvalidRequest("order must be an object", {"errors": {"order": ["must be an object"]}})
     check_request_ids(idempotency_key, correlation_id)
-    try:
-        wanted = _PLACE_ORDER.load(order)
-    except ValidationError as error:
-        raise InvalidRequest("the order is not valid", {"errors": error.messages}) from error
+    wanted = _load(_PLACE_ORDER, "order", order)
     return Request(order=wanted, hash=request_hash(order), key=idempotency_key, correlation_id=correlation_id)
+
+
+def _load(schema: PayloadSchema, name: str, value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise InvalidRequest(f"{name} must be an object", {"errors": {name: ["must be an object"]}})
+    try:
+        return schema.load(value)
+    except ValidationError as error:
+        raise InvalidRequest(f"{name} is not valid", {"errors": error.messages}) from error
 
 
 def read_requests(orders: Any) -> list[Request | OrderSagaError]:
@@ -63,15 +79,18 @@ def outcome_answer(outcome: Placed | OrderSagaError) -> dict[str, Any]:
 
 def get_order(tx: Transaction, order_id: Any) -> dict[str, Any]:
     """The whole order with its timeline in causal order. Raises OrderNotFound."""
-    id_ = _uuid(order_id)
-    row = queries.order_row(tx, id_) if id_ else None
-    if id_ is None or row is None:
-        raise OrderNotFound("no such order", {"id": str(order_id)[:64]})
+    id_ = _order_id(order_id)
+    found = queries.order_row(tx, id_)
+    if found is None:
+        raise OrderNotFound("no such order", {"id": str(id_)})
+    order, row = found
     timeline = in_causal_order(queries.event_rows(tx, id_))
     answer: dict[str, Any] = _ORDER.dump(
         {
             **row,
             "items": queries.item_rows(tx, id_),
+            "returns": queries.return_rows(tx, id_) if order.status is OrderStatus.FULFILLED else [],
+            "allowed_actions": allowed_actions(order),
             "history": queries.history_rows(tx, id_),
             "timeline": timeline,
         }
@@ -81,14 +100,75 @@ def get_order(tx: Transaction, order_id: Any) -> dict[str, Any]:
 
 def cancel_order(tx: Transaction, order_id: Any, by: Any, correlation_id: Any, settings: Settings) -> dict[str, Any]:
     """The order after its cancellation was requested. Raises InvalidRequest, OrderNotFound, OrderNotCancellable."""
-    if by not in REQUESTERS:
-        raise InvalidRequest("by is nobody we know", {"errors": {"by": [f"one of {', '.join(REQUESTERS)}"]}})
+    requester = _requester(by, REQUESTERS)
     check_request_ids(None, correlation_id)
-    id_ = _uuid(order_id)
-    if id_ is None:
-        raise OrderNotFound("no such order", {"id": str(order_id)[:64]})
-    handlers.cancel_order(tx, id_, CancelReason(by), correlation_id, settings)
+    commands.cancel_order(tx, _order_id(order_id), requester, correlation_id, settings)
     return get_order(tx, order_id)
+
+
+def approve_order(tx: Transaction, order_id: Any, by: Any, correlation_id: Any, settings: Settings) -> dict[str, Any]:
+    """The order once approved. Raises InvalidRequest, OrderNotFound, OrderNotApprovable."""
+    requester = _requester(by, APPROVERS)
+    check_request_ids(None, correlation_id)
+    commands.approve_order(tx, _order_id(order_id), requester, correlation_id, settings)
+    return get_order(tx, order_id)
+
+
+def decline_order(tx: Transaction, order_id: Any, by: Any, correlation_id: Any, settings: Settings) -> dict[str, Any]:
+    """The order once declined. Raises InvalidRequest, OrderNotFound, OrderNotApprovable."""
+    requester = _requester(by, APPROVERS)
+    check_request_ids(None, correlation_id)
+    commands.decline_order(tx, _order_id(order_id), requester, correlation_id, settings)
+    return get_order(tx, order_id)
+
+
+def fulfil_order(
+    tx: Transaction, order_id: Any, tracking: Any, idempotency_key: Any, correlation_id: Any, settings: Settings
+) -> dict[str, Any]:
+    """{"order", "replayed"}. Raises InvalidRequest, OrderNotFound, OrderNotFulfillable, and what `once` raises."""
+    check_request_ids(idempotency_key, correlation_id)
+    _load(_FULFIL_ORDER, "fulfilment", {"tracking": tracking})
+    id_ = _order_id(order_id)
+
+    def fulfil() -> dict[str, Any]:
+        commands.fulfil_order(tx, id_, tracking, correlation_id, settings)
+        return get_order(tx, order_id)
+
+    request = {"orderId": str(id_), "tracking": tracking}
+    order, replayed = once(tx, "fulfil_order", idempotency_key, request, fulfil)
+    return {"order": order, "replayed": replayed}
+
+
+def return_order(
+    tx: Transaction, order_id: Any, goods: Any, idempotency_key: Any, correlation_id: Any, settings: Settings
+) -> dict[str, Any]:
+    """{"return", "replayed"}.
+
+    Raises InvalidRequest, OrderNotFound, OrderNotReturnable, ReturnTooLarge, RefundTooLarge, and what `once` raises.
+    """
+    check_request_ids(idempotency_key, correlation_id)
+    wanted = _load(_RETURN_GOODS, "goods", goods)
+    id_ = _order_id(order_id)
+
+    def take_back() -> Any:
+        return _RETURN.dump(commands.return_order(tx, id_, wanted, correlation_id, settings))
+
+    request = {"orderId": str(id_), "goods": goods}
+    taken_back, replayed = once(tx, "return_order", idempotency_key, request, take_back)
+    return {"return": taken_back, "replayed": replayed}
+
+
+def _requester(by: Any, known: Sequence[CancelReason]) -> CancelReason:
+    if by not in known:
+        raise InvalidRequest("by is nobody we know", {"errors": {"by": [f"one of {', '.join(known)}"]}})
+    return CancelReason(by)
+
+
+def _order_id(value: Any) -> UUID:
+    id_ = _uuid(value)
+    if id_ is None:
+        raise OrderNotFound("no such order", {"id": str(value)[:64]})
+    return id_
 
 
 def in_causal_order(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -64,7 +64,7 @@ class CannotReturn(Exception):
 def accept_return(
     wanted: Sequence[ReturnedLine], refund: Decimal | None, shipped: Sequence[Shipped], currency: str
 ) -> Accepted:
-    """The return as it is to be recorded. Lines of one item are added up; the refund is their price unless less is said.
+    """The return as it is to be recorded. Lines of one item are added up; their price is given back, or what is said.
 
     Raises CannotReturn: more than is still returnable, or more money than the lines cost.
     """

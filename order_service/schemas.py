@@ -11,7 +11,9 @@ from typing import Any
 
 from marshmallow import RAISE, fields, validate
 
-from order_service import domain, pricing
+from order_service import happenings, pricing
+from order_service.returns import ReturnedLine
+from order_service.states import CancelReason
 from shared.event_schema import (
     EventSchema,
     Moment,
@@ -47,6 +49,10 @@ class OrderCreated(EventSchema):
     requires_approval = fields.Boolean(required=True, data_key="requiresApproval")
 
 
+class OrderApproved(OrderCreated):
+    """The payload of ORDER_CREATED again: for inventory, which ignored that one, it is the same request."""
+
+
 class OrderConfirmed(EventSchema):
     order_id = order_id()
     price = Money(required=True)
@@ -54,68 +60,99 @@ class OrderConfirmed(EventSchema):
 
 class OrderCancelled(EventSchema):
     order_id = order_id()
-    reason = fields.Enum(domain.CancelReason, by_value=True, required=True)
+    reason = fields.Enum(CancelReason, by_value=True, required=True)
+
+
+class OrderFulfilled(EventSchema):
+    order_id = order_id()
+    shipped_at = Moment(required=True, data_key="shippedAt")
+    tracking = text(required=False, allow_none=True)
+
+
+class ReturnLine(PayloadSchema):
+    item = text()
+    quantity = quantity()
+
+
+class OrderReturned(EventSchema):
+    order_id = order_id()
+    return_id = fields.UUID(required=True, data_key="returnId")
+    items = fields.List(fields.Nested(ReturnLine), required=True, validate=validate.Length(1))
+    restock = fields.Boolean(required=True)
+    refund_amount = Money(required=True, data_key="refundAmount")
+    currency = currency()
 
 
 PUBLISHED: dict[str, type[EventSchema]] = {
     "ORDER_CREATED": OrderCreated,
+    "ORDER_APPROVED": OrderApproved,
     "ORDER_CONFIRMED": OrderConfirmed,
     "ORDER_CANCELLED": OrderCancelled,
+    "ORDER_FULFILLED": OrderFulfilled,
+    "ORDER_RETURNED": OrderReturned,
 }
 
-# Consumed: each loads into the domain's own happening
+# Consumed: each loads into a happening of our own
 
 
 class InventoryReserved(EventSchema):
-    make_value = domain.StockReserved
+    make_value = happenings.StockReserved
     order_id = order_id()
     generation = whole_number(1)
     expires_at = Moment(required=True, allow_none=True, data_key="expiresAt")
 
 
 class InventoryRejected(EventSchema):
-    make_value = domain.StockRejected
+    make_value = happenings.StockRejected
     order_id = order_id()
     reason = text()
 
 
 class InventoryRefunded(EventSchema):
-    make_value = domain.StockReturned
+    make_value = happenings.StockReturned
     order_id = order_id()
     generation = whole_number(0)
     reason = text()
 
 
+class InventoryCommitted(EventSchema):
+    make_value = happenings.StockCommitted
+    order_id = order_id()
+    generation = whole_number(1)
+
+
 class PaymentPending(EventSchema):
-    make_value = domain.PaymentAwaited
+    make_value = happenings.PaymentAwaited
     order_id = order_id()
 
 
 class PaymentSuccess(EventSchema):
-    make_value = domain.PaymentTaken
+    make_value = happenings.PaymentTaken
     order_id = order_id()
 
 
 class PaymentFailed(EventSchema):
-    make_value = domain.PaymentFailed
+    make_value = happenings.PaymentFailed
     order_id = order_id()
     reason = text()
 
 
 class PaymentCancelled(EventSchema):
-    make_value = domain.PaymentCancelled
+    make_value = happenings.PaymentCancelled
     order_id = order_id()
 
 
 class PaymentRefunded(EventSchema):
-    make_value = domain.MoneyReturned
+    make_value = happenings.MoneyReturned
     order_id = order_id()
+    refund_id = fields.UUID(allow_none=True, data_key="refundId")
     total_refunded = Money(required=True, data_key="totalRefunded")
 
 
 class PaymentRefundFailed(EventSchema):
-    make_value = domain.MoneyReturnFailed
+    make_value = happenings.MoneyReturnFailed
     order_id = order_id()
+    refund_id = fields.UUID(allow_none=True, data_key="refundId")
     reason = text()
 
 
@@ -186,6 +223,44 @@ class PlaceOrderSchema(PayloadSchema):
         return PlaceOrder(**data)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReturnGoods:
+    """A request to take goods back, as validated. Without ``refund_amount`` their price is given back."""
+
+    lines: tuple[ReturnedLine, ...]
+    restock: bool
+    refund_amount: Decimal | None = None
+
+
+class ReturnedLineSchema(PayloadSchema):
+    class Meta:
+        unknown = RAISE
+
+    make_value = ReturnedLine
+    item = text()
+    quantity = quantity()
+
+
+class ReturnGoodsSchema(PayloadSchema):
+    class Meta:
+        unknown = RAISE
+
+    items = fields.List(fields.Nested(ReturnedLineSchema), required=True, validate=validate.Length(1, 100))
+    # No truthy texts: whether goods can be sold again must be said, not guessed.
+    restock = fields.Boolean(required=True, truthy={True}, falsy={False})
+    refund_amount = Money(
+        allow_none=True, data_key="refundAmount", validate=validate.Range(Decimal(0), error="Must not be less than 0.")
+    )
+
+    @staticmethod
+    def make_value(**data: Any) -> ReturnGoods:
+        return ReturnGoods(lines=tuple(data.pop("items")), **data)
+
+
+class FulfilOrderSchema(PayloadSchema):
+    tracking = text(required=False, allow_none=True)
+
+
 # Answers
 
 
@@ -226,10 +301,27 @@ class OrderSummaryView(PayloadSchema):
     updated_at = Moment(data_key="updatedAt")
 
 
+class ReturnView(PayloadSchema):
+    id = fields.UUID()
+    items = fields.List(fields.Nested(ReturnLine))
+    restock = fields.Boolean()
+    refund_amount = Money(data_key="refundAmount")
+    status = fields.String()
+    created_at = Moment(data_key="createdAt")
+
+
 class OrderView(OrderSummaryView):
     shipping_address = fields.Raw(data_key="shippingAddress")
     stock = fields.String()
     money = fields.String()
+    refunded = Money()
+    awaits_approval = fields.Boolean(data_key="awaitsApproval")
+    fulfil_requested_at = Moment(data_key="fulfilRequestedAt")
+    tracking = fields.String()
+    flag = fields.String()
+    flagged_at = Moment(data_key="flaggedAt")
+    allowed_actions = fields.List(fields.String(), data_key="allowedActions")
+    returns = fields.List(fields.Nested(ReturnView))
     items = fields.List(fields.Nested(OrderLine))
     history = fields.List(fields.Nested(StatusStepView))
     timeline = fields.List(fields.Nested(TimelineEventView))

@@ -55,6 +55,30 @@ class OrderService:
             return requests.cancel_order(tx, order_id, by, correlation_id, self.settings)
 
     @rpc
+    def approve_order(self, order_id: Any, by: Any = "seller", correlation_id: Any = None) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return requests.approve_order(tx, order_id, by, correlation_id, self.settings)
+
+    @rpc
+    def decline_order(self, order_id: Any, by: Any = "seller", correlation_id: Any = None) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return requests.decline_order(tx, order_id, by, correlation_id, self.settings)
+
+    @rpc
+    def fulfil_order(
+        self, order_id: Any, tracking: Any = None, idempotency_key: Any = None, correlation_id: Any = None
+    ) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return requests.fulfil_order(tx, order_id, tracking, idempotency_key, correlation_id, self.settings)
+
+    @rpc
+    def return_order(
+        self, order_id: Any, goods: Any, idempotency_key: Any = None, correlation_id: Any = None
+    ) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return requests.return_order(tx, order_id, goods, idempotency_key, correlation_id, self.settings)
+
+    @rpc
     def get_order(self, order_id: Any) -> dict[str, Any]:
         with transaction(self.database) as tx:
             return requests.get_order(tx, order_id)
@@ -82,6 +106,10 @@ class OrderService:
 
     @consume("INVENTORY_REFUNDED", schemas.InventoryRefunded)
     def on_inventory_refunded(self, events: Any) -> None:
+        self._apply(events)
+
+    @consume("INVENTORY_COMMITTED", schemas.InventoryCommitted)
+    def on_inventory_committed(self, events: Any) -> None:
         self._apply(events)
 
     @consume("PAYMENT_PENDING", schemas.PaymentPending)
@@ -119,9 +147,9 @@ class OrderService:
     # Timers: they fire on every replica, and each takes what the others have not locked
 
     @timer(EVERY_SECOND)
-    def cancel_overdue_orders(self) -> None:
+    def watch_deadlines(self) -> None:
         with transaction(self.database) as tx:
-            handlers.cancel_overdue(tx, self.settings)
+            handlers.watch_deadlines(tx, self.settings)
 
     @timer(EVERY_MINUTE)
     def forget_what_is_old(self) -> None:

@@ -22,15 +22,15 @@ alter table orders
     add column wake_at timestamptz;
 alter table orders alter column wake_at set default now();
 """
+INDEX = """
+create index orders_wake on orders (wake_at) where wake_at is not null;
+drop index orders_deadline;
+"""
 ROWS = """
 update orders set wake_at = deadline_at where deadline_at is not null;
 update orders set deadline_at = now() + interval '5 minutes', wake_at = now() + interval '5 minutes'
 where status = 'CANCELLED' and settled_at is null;
 update orders set refunded = price where money = 'RETURNED';
-"""
-INDEX = """
-create index orders_wake on orders (wake_at) where wake_at is not null;
-drop index orders_deadline;
 """
 TABLES = """
 create table order_returns (
@@ -53,7 +53,7 @@ create table order_return_lines (
 
 
 def upgrade() -> None:
-    for statements in (COLUMNS, ROWS, INDEX, TABLES):
+    for statements in (COLUMNS, INDEX, ROWS, TABLES):
         op.execute(statements)
 
 
