@@ -193,7 +193,7 @@ def _answer_unknown_order(tx: Transaction, changes: Changes, event: Received[Tol
 
 
 def watch_deadlines(tx: Transaction, settings: Settings) -> int:
-    """Answer deadlines and halves of deadlines of at most DUE_AT_ONCE orders; returns how many. Safe on every replica."""
+    """Answer what is due of at most DUE_AT_ONCE orders; returns of how many. Safe on every replica."""
     due = queries.due_orders_for_update(tx, DUE_AT_ONCE)
     changes = Changes()
     nudged: list[UUID] = []

@@ -10,17 +10,26 @@ import pytest
 from order_service.placing import Placed, Request, first_hashes
 from order_service.requests import (
     MOST_AT_ONCE,
+    approve_order,
+    cancel_order,
+    decline_order,
+    fulfil_order,
     in_causal_order,
     list_orders,
     outcome_answer,
     read_request,
     read_requests,
+    return_order,
 )
-from order_service.schemas import PlaceOrder
-from shared.errors import InvalidRequest, UnknownItem
+from order_service.returns import ReturnedLine
+from order_service.schemas import PlaceOrder, ReturnGoods, ReturnGoodsSchema
+from shared.errors import InvalidRequest, OrderNotFound, UnknownItem
 
 ORDER: dict[str, Any] = {"userId": "u1", "items": [{"item": "mug", "quantity": 2}]}
 NO_DATABASE: Any = None
+NO_SETTINGS: Any = None
+ID = "00000000-0000-4000-8000-000000000001"
+GOODS: dict[str, Any] = {"items": [{"item": "mug", "quantity": 2}], "restock": True}
 
 
 def errors_of(order: Any, **options: Any) -> Any:
@@ -149,6 +158,99 @@ class TestListOrders:
     def test_what_is_odd_is_refused_before_any_query(self, arguments: tuple[Any, ...]) -> None:
         with pytest.raises(InvalidRequest):
             list_orders(NO_DATABASE, *arguments)
+
+
+class TestRequestsForOneOrder:
+    """What is wrong is refused by name before anything is asked of the database."""
+
+    @pytest.mark.parametrize("method", [cancel_order, approve_order, decline_order])
+    @pytest.mark.parametrize("by", ["nobody", "", None, 5, ["seller"], {"by": "seller"}])
+    def test_somebody_we_know_asks(self, method: Any, by: Any) -> None:
+        with pytest.raises(InvalidRequest) as refused:
+            method(NO_DATABASE, ID, by, None, NO_SETTINGS)
+        assert list(refused.value.details["errors"]) == ["by"]
+
+    @pytest.mark.parametrize("method", [approve_order, decline_order])
+    def test_a_customer_neither_approves_nor_declines(self, method: Any) -> None:
+        with pytest.raises(InvalidRequest) as refused:
+            method(NO_DATABASE, ID, "customer", None, NO_SETTINGS)
+        assert refused.value.details["errors"] == {"by": ["one of seller, operator"]}
+
+    @pytest.mark.parametrize("order_id", ["", "7", "no uuid", None, 5, [ID]])
+    def test_an_id_that_cannot_be_one_names_no_order(self, order_id: Any) -> None:
+        with pytest.raises(OrderNotFound):
+            cancel_order(NO_DATABASE, order_id, "customer", None, NO_SETTINGS)
+        with pytest.raises(OrderNotFound):
+            approve_order(NO_DATABASE, order_id, "seller", None, NO_SETTINGS)
+        with pytest.raises(OrderNotFound):
+            decline_order(NO_DATABASE, order_id, "seller", None, NO_SETTINGS)
+        with pytest.raises(OrderNotFound):
+            fulfil_order(NO_DATABASE, order_id, None, "key", None, NO_SETTINGS)
+        with pytest.raises(OrderNotFound):
+            return_order(NO_DATABASE, order_id, GOODS, "key", None, NO_SETTINGS)
+
+    @pytest.mark.parametrize("tracking", ["", "x" * 201, 5, ["T-1"], {}])
+    def test_tracking_is_a_short_text(self, tracking: Any) -> None:
+        with pytest.raises(InvalidRequest) as refused:
+            fulfil_order(NO_DATABASE, ID, tracking, "key", None, NO_SETTINGS)
+        assert list(refused.value.details["errors"]) == ["tracking"]
+
+    @pytest.mark.parametrize(("key", "correlation_id"), [("", None), (5, None), (None, ""), (None, {})])
+    def test_keys_and_correlation_ids_are_short_texts(self, key: Any, correlation_id: Any) -> None:
+        named = "idempotencyKey" if key is not None else "correlationId"
+        for ask in (
+            lambda: fulfil_order(NO_DATABASE, ID, None, key, correlation_id, NO_SETTINGS),
+            lambda: return_order(NO_DATABASE, ID, GOODS, key, correlation_id, NO_SETTINGS),
+        ):
+            with pytest.raises(InvalidRequest) as refused:
+                ask()
+            assert list(refused.value.details["errors"]) == [named]
+
+
+class TestReturnGoods:
+    def test_what_is_said_is_kept(self) -> None:
+        line = ReturnedLine(item="mug", quantity=2)
+        assert ReturnGoodsSchema().load(GOODS) == ReturnGoods(lines=(line,), restock=True)
+        said = ReturnGoodsSchema().load({**GOODS, "restock": False, "refundAmount": "0.00"})
+        assert said == ReturnGoods(lines=(line,), restock=False, refund_amount=Decimal(0))
+
+    @pytest.mark.parametrize(
+        ("change", "field"),
+        [
+            ({"items": []}, "items"),
+            ({"items": "mug"}, "items"),
+            ({"items": [{"item": "mug", "quantity": 1}] * 101}, "items"),
+            ({"items": [{"item": "mug", "quantity": 0}]}, "items"),
+            ({"items": [{"item": "mug", "quantity": -1}]}, "items"),
+            ({"items": [{"item": "mug", "quantity": 10**9}]}, "items"),
+            ({"items": [{"item": "mug", "quantity": 1.5}]}, "items"),
+            ({"items": [{"item": "mug", "quantity": 1, "price": "0.01"}]}, "items"),
+            ({"items": [{"item": "", "quantity": 1}]}, "items"),
+            ({"restock": None}, "restock"),
+            ({"restock": "yes"}, "restock"),
+            ({"refundAmount": 5}, "refundAmount"),
+            ({"refundAmount": "-0.01"}, "refundAmount"),
+            ({"refundAmount": "1.001"}, "refundAmount"),
+            ({"reason": "broken"}, "reason"),
+        ],
+    )
+    def test_a_wrong_field_is_named(self, change: dict[str, Any], field: str) -> None:
+        with pytest.raises(InvalidRequest) as refused:
+            return_order(NO_DATABASE, ID, {**GOODS, **change}, None, None, NO_SETTINGS)
+        assert list(refused.value.details["errors"]) == [field]
+
+    @pytest.mark.parametrize("name", GOODS)
+    def test_a_missing_field_is_named(self, name: str) -> None:
+        goods = {key: value for key, value in GOODS.items() if key != name}
+        with pytest.raises(InvalidRequest) as refused:
+            return_order(NO_DATABASE, ID, goods, None, None, NO_SETTINGS)
+        assert list(refused.value.details["errors"]) == [name]
+
+    @pytest.mark.parametrize("goods", [None, [], "mug", 5])
+    def test_goods_are_an_object(self, goods: Any) -> None:
+        with pytest.raises(InvalidRequest) as refused:
+            return_order(NO_DATABASE, ID, goods, None, None, NO_SETTINGS)
+        assert list(refused.value.details["errors"]) == ["goods"]
 
 
 def test_timeline_rows_stand_in_causal_order() -> None:

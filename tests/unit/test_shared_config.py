@@ -58,15 +58,24 @@ class TestSettings:
 
     def test_defaults_are_the_declared_deadlines(self) -> None:
         declared = {d.setting: timedelta(seconds=d.default_s) for d in load_choreography().deadlines}
-        settings = OrderSettings.read(source())
+        rules = OrderSettings.read(source()).rules
         assert declared == {
-            "PENDING_DEADLINE_S": settings.pending_deadline,
-            "RESERVED_GRACE_S": settings.rules.reserved_grace,
+            "APPROVAL_DEADLINE_S": rules.approval_deadline,
+            "PENDING_DEADLINE_S": rules.pending_deadline,
+            "RESERVED_GRACE_S": rules.reserved_grace,
+            "FINISH_DEADLINE_S": rules.finish_deadline,
         }
 
     @pytest.mark.parametrize("setting", [d.setting for d in load_choreography().deadlines])
     def test_declared_settings_are_really_read(self, setting: str) -> None:
         assert OrderSettings.read(source(**{setting: "7"})) != OrderSettings.read(source())
+
+    def test_what_becomes_of_an_overdue_order_is_a_choice(self) -> None:
+        assert not OrderSettings.read(source()).rules.flags_overdue
+        assert not OrderSettings.read(source(ON_DEADLINE="cancel")).rules.flags_overdue
+        assert OrderSettings.read(source(ON_DEADLINE="flag")).rules.flags_overdue
+        with pytest.raises(Misconfigured, match="ON_DEADLINE"):
+            OrderSettings.read(source(ON_DEADLINE="wait"))
 
     def test_times_of_a_reservation(self) -> None:
         rules = InventorySettings.read(source(RESERVATION_TTL_S="60", MANUAL_PAYMENT_TTL_S="20")).rules
