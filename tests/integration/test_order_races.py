@@ -1,0 +1,279 @@
+"""Two open transactions of the order service at once: whoever locks the order first decides, and only once.
+
+No process runs: the test holds both transactions, and says what time it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from harness.databases import Databases
+from harness.waiting import wait_until
+from nameko_sqlalchemy.database import Session
+from sqlalchemy import create_engine
+from sqlalchemy.orm import sessionmaker
+
+from order_service import commands, handlers, placing, queries, requests
+from order_service.happenings import PaymentTaken, StockCommitted, StockReserved, Told
+from order_service.placing import Placed
+from order_service.pricing import Product
+from order_service.returns import ReturnedLine
+from order_service.schemas import PriceListEntry, ReturnGoods
+from order_service.settings import Settings
+from order_service.states import CancelReason
+from shared.config import Source
+from shared.database import SessionFactory, Transaction, transaction
+from shared.envelope import Received, caused_by
+from shared.errors import (
+    IdempotencyKeyInProgress,
+    OrderNotApprovable,
+    OrderNotCancellable,
+    OrderNotFulfillable,
+    ReturnTooLarge,
+)
+
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("empty_stack", "clean")]
+
+SETTINGS = Settings.read(Source(values={}))
+FLAGGING = replace(SETTINGS, rules=replace(SETTINGS.rules, flags_overdue=True))
+RULES = SETTINGS.rules
+WAITING = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+Work = Callable[[Transaction], Any]
+
+
+class OrderDatabase:
+    """Transactions of the order service, each on a connection of its own."""
+
+    def __init__(self, sessions: SessionFactory, databases: Databases, pool: ThreadPoolExecutor) -> None:
+        self.sessions, self._databases, self._pool = sessions, databases, pool
+
+    def run(self, work: Work, *, later: timedelta = timedelta(0)) -> Any:
+        with transaction(self.sessions) as tx:
+            tx.now += later
+            return work(tx)
+
+    def blocked(self, work: Work) -> Future[Any]:
+        """``work`` in another transaction, which now waits for a lock."""
+        future = self._pool.submit(self.run, work)
+        wait_until(lambda: self.query(WAITING)[0][0] > 0 or future.done(), "the second transaction waits")
+        assert not future.done()
+        return future
+
+    def query(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        return self._databases.query("order_service", statement, *parameters)
+
+    def events(self, order_id: UUID) -> list[str]:
+        return [
+            row[0]
+            for row in self.query("select event_type from order_events where order_id = %s order by id", str(order_id))
+        ]
+
+    def emitted(self, order_id: UUID) -> list[str]:
+        statement = "select event_type from outbox where aggregate_id = %s order by id"
+        return [row[0] for row in self.query(statement, str(order_id))]
+
+    def status(self, order_id: UUID) -> tuple[str, str | None]:
+        [[status, reason]] = self.query("select status, reason from orders where id = %s", str(order_id))
+        return status, reason
+
+
+@pytest.fixture
+def orders(stack_environment: Mapping[str, str], databases: Databases) -> Iterator[OrderDatabase]:
+    engine = create_engine(stack_environment["ORDER_DATABASE_URL"])
+    with ThreadPoolExecutor(4) as pool:
+        yield OrderDatabase(SessionFactory(sessionmaker(bind=engine, class_=Session)), databases, pool)
+    engine.dispose()
+
+
+def _place(orders: OrderDatabase, *, requires_approval: bool = False) -> UUID:
+    product = Product(
+        item="mug",
+        seller_id="shop",
+        price=Decimal("10.00"),
+        currency="EUR",
+        active=True,
+        requires_approval=requires_approval,
+    )
+    request = requests.read_request({"userId": "ann", "items": [{"item": "mug", "quantity": 2}]})
+
+    def place(tx: Transaction) -> UUID:
+        queries.upsert_products(tx, [PriceListEntry(product=product, version=1, name="Mug")])
+        [placed] = placing.place_orders(tx, [request], SETTINGS)
+        assert isinstance(placed, Placed)
+        return UUID(placed.summary["id"])
+
+    order_id = orders.run(place)
+    assert isinstance(order_id, UUID)
+    return order_id
+
+
+def _told(*happenings: Told) -> Work:
+    def work(tx: Transaction) -> None:
+        envelopes = [caused_by(None, type="TOLD", source="test", now=tx.now) for _ in happenings]
+        events = [Received(envelope=e, payload={}, body=h) for e, h in zip(envelopes, happenings, strict=True)]
+        handlers.apply_events(tx, events, SETTINGS)
+
+    return work
+
+
+def _confirmed(orders: OrderDatabase) -> UUID:
+    order_id = _place(orders)
+    reserved = StockReserved(order_id=order_id, generation=1, expires_at=None)
+    orders.run(_told(reserved, PaymentTaken(order_id=order_id)))
+    return order_id
+
+
+def _cancel(order_id: UUID) -> Work:
+    return lambda tx: commands.cancel_order(tx, order_id, CancelReason.CUSTOMER, None, SETTINGS)
+
+
+def _fulfil(order_id: UUID) -> Work:
+    return lambda tx: commands.fulfil_order(tx, order_id, None, None, SETTINGS)
+
+
+def _return_one(order_id: UUID) -> Work:
+    goods = ReturnGoods(lines=(ReturnedLine(item="mug", quantity=1),), restock=True)
+    return lambda tx: commands.return_order(tx, order_id, goods, None, SETTINGS)
+
+
+def _watch(settings: Settings = SETTINGS) -> Work:
+    return lambda tx: handlers.watch_deadlines(tx, settings)
+
+
+class TestRequests:
+    def test_cancel_waits_for_fulfil_and_is_refused(self, orders: OrderDatabase) -> None:
+        order_id = _confirmed(orders)
+        with transaction(orders.sessions) as first:
+            _fulfil(order_id)(first)
+            second = orders.blocked(_cancel(order_id))
+        with pytest.raises(OrderNotCancellable):
+            second.result()
+        assert orders.status(order_id) == ("CONFIRMED", None)
+        assert orders.emitted(order_id) == ["ORDER_CREATED", "ORDER_CONFIRMED", "ORDER_FULFILLED"]
+
+    def test_fulfil_waits_for_cancel_and_is_refused(self, orders: OrderDatabase) -> None:
+        order_id = _confirmed(orders)
+        with transaction(orders.sessions) as first:
+            _cancel(order_id)(first)
+            second = orders.blocked(_fulfil(order_id))
+        with pytest.raises(OrderNotFulfillable):
+            second.result()
+        assert orders.status(order_id) == ("CANCELLED", "customer")
+        assert orders.emitted(order_id) == ["ORDER_CREATED", "ORDER_CONFIRMED", "ORDER_CANCELLED"]
+
+    def test_fulfil_goes_on_where_the_cancellation_was_rolled_back(self, orders: OrderDatabase) -> None:
+        order_id = _confirmed(orders)
+        with transaction(orders.sessions) as first:
+            _cancel(order_id)(first)
+            second = orders.blocked(_fulfil(order_id))
+            first.session.rollback()
+        second.result()
+        assert orders.emitted(order_id)[-1] == "ORDER_FULFILLED"
+
+    def test_two_that_fulfil_ship_once(self, orders: OrderDatabase) -> None:
+        order_id = _confirmed(orders)
+        with transaction(orders.sessions) as first:
+            _fulfil(order_id)(first)
+            second = orders.blocked(_fulfil(order_id))
+        second.result()
+        assert orders.emitted(order_id).count("ORDER_FULFILLED") == 1
+
+    def test_decline_waits_for_approve_and_is_refused(self, orders: OrderDatabase) -> None:
+        order_id = _place(orders, requires_approval=True)
+        with transaction(orders.sessions) as first:
+            commands.approve_order(first, order_id, CancelReason.SELLER, None, SETTINGS)
+            second = orders.blocked(
+                lambda tx: commands.decline_order(tx, order_id, CancelReason.SELLER, None, SETTINGS)
+            )
+        with pytest.raises(OrderNotApprovable):
+            second.result()
+        assert orders.emitted(order_id) == ["ORDER_CREATED", "ORDER_APPROVED"]
+
+    def test_two_returns_of_the_last_one_are_one(self, orders: OrderDatabase) -> None:
+        order_id = _confirmed(orders)
+        orders.run(_fulfil(order_id))
+        orders.run(_told(StockCommitted(order_id=order_id, generation=1)))
+        orders.run(_return_one(order_id))
+        with transaction(orders.sessions) as first:
+            _return_one(order_id)(first)
+            second = orders.blocked(_return_one(order_id))
+        with pytest.raises(ReturnTooLarge) as refused:
+            second.result()
+        assert refused.value.details == {"items": {"mug": 0}}
+        assert orders.query("select sum(quantity) from order_return_lines") == [(2,)]
+        assert orders.emitted(order_id).count("ORDER_RETURNED") == 2
+
+    def test_one_key_at_the_same_time_is_one_request(self, orders: OrderDatabase) -> None:
+        order_id, key = _confirmed(orders), uuid4().hex
+        with transaction(orders.sessions) as first:
+            answer = requests.fulfil_order(first, str(order_id), "T-1", key, None, SETTINGS)
+            with pytest.raises(IdempotencyKeyInProgress):
+                orders.run(lambda tx: requests.fulfil_order(tx, str(order_id), "T-1", key, None, SETTINGS))
+        again = orders.run(lambda tx: requests.fulfil_order(tx, str(order_id), "T-1", key, None, SETTINGS))
+        assert again == {"order": answer["order"], "replayed": True}
+
+
+class TestTimers:
+    def test_two_at_once_cancel_once(self, orders: OrderDatabase) -> None:
+        order_id = _place(orders)
+        with transaction(orders.sessions) as first:
+            first.now += RULES.pending_deadline * 2
+            assert handlers.watch_deadlines(first, SETTINGS) == 1
+            assert orders.run(_watch(), later=RULES.pending_deadline * 2) == 0
+        assert orders.run(_watch(), later=RULES.pending_deadline * 2) == 0
+        assert orders.status(order_id) == ("CANCELLED", "timeout")
+        assert orders.events(order_id) == ["ORDER_CREATED", "DEADLINE_PASSED", "ORDER_CANCELLED"]
+
+    def test_two_at_once_nudge_once(self, orders: OrderDatabase) -> None:
+        order_id, half = _place(orders), RULES.pending_deadline / 2 + timedelta(seconds=1)
+        with transaction(orders.sessions) as first:
+            first.now += half
+            assert handlers.watch_deadlines(first, SETTINGS) == 1
+            assert orders.run(_watch(), later=half) == 0
+        assert orders.run(_watch(), later=half) == 0
+        assert orders.emitted(order_id) == ["ORDER_CREATED", "ORDER_CREATED"]
+        assert len(orders.query("select distinct event_id from outbox")) == 1
+
+    def test_an_order_that_an_event_holds_is_left_for_the_next_tick(self, orders: OrderDatabase) -> None:
+        order_id = _place(orders)
+        with transaction(orders.sessions) as first:
+            _told(StockReserved(order_id=order_id, generation=1, expires_at=None))(first)
+            assert orders.run(_watch(), later=RULES.pending_deadline * 2) == 0
+        assert orders.status(order_id) == ("RESERVED", None)
+
+    def test_what_was_approved_is_nudged_by_its_approval(self, orders: OrderDatabase) -> None:
+        order_id = _place(orders, requires_approval=True)
+        assert orders.run(_watch(), later=RULES.approval_deadline / 2 + timedelta(hours=1)) == 0
+        orders.run(lambda tx: commands.approve_order(tx, order_id, CancelReason.SELLER, None, SETTINGS))
+        assert orders.run(_watch(), later=RULES.pending_deadline / 2 + timedelta(seconds=1)) == 1
+        assert orders.emitted(order_id) == ["ORDER_CREATED", "ORDER_APPROVED", "ORDER_APPROVED"]
+
+    def test_what_nobody_approves_is_cancelled(self, orders: OrderDatabase) -> None:
+        order_id = _place(orders, requires_approval=True)
+        assert orders.run(_watch(FLAGGING), later=RULES.approval_deadline + timedelta(seconds=1)) == 1
+        assert orders.status(order_id) == ("CANCELLED", "timeout")
+
+    def test_by_setting_an_overdue_order_is_flagged_once_and_goes_on(self, orders: OrderDatabase) -> None:
+        order_id, late = _place(orders), RULES.pending_deadline * 2
+        assert [orders.run(_watch(FLAGGING), later=late) for _ in range(2)] == [1, 0]
+        shown = "select status, flag, wake_at from orders where id = %s"
+        assert orders.query(shown, str(order_id)) == [("PENDING", "pending_overdue", None)]
+        orders.run(_told(StockReserved(order_id=order_id, generation=1, expires_at=None)))
+        [[status, flag, wake_at]] = orders.query(shown, str(order_id))
+        assert (status, flag, wake_at is not None) == ("RESERVED", None, True)
+
+    def test_an_order_that_the_version_before_placed_gets_its_turn(self, orders: OrderDatabase) -> None:
+        """It writes none of the new columns: their defaults make the timer look at the order and schedule it."""
+        order_id = _place(orders)
+        orders.query("update orders set wake_at = default, refunded = default, awaits_approval = default")
+        assert orders.run(_watch(), later=timedelta(seconds=1)) == 1
+        assert orders.query("select wake_at = deadline_at from orders") == [(True,)]
+        assert orders.run(_watch(), later=RULES.pending_deadline * 2) == 1
+        assert orders.status(order_id) == ("CANCELLED", "timeout")
