@@ -6,25 +6,32 @@ Must not know: queues, retries, acknowledgements; what is decided stands in doma
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from inventory_service import queries
 from inventory_service.domain import (
     Answer,
+    Committed,
     Decision,
+    HalfLifePassed,
     Happening,
     Holding,
     HoldingStatus,
+    HoldRequest,
+    Line,
     Movement,
     MovementKind,
-    OrderCreated,
+    OrderReturned,
     Refunded,
     Rejected,
     ReservationExpired,
     Reserved,
+    ReservedStill,
+    Restocked,
     Shelf,
     decide,
     totals,
@@ -34,26 +41,33 @@ from inventory_service.settings import Settings
 from shared import outbox
 from shared.database import Transaction
 from shared.envelope import Envelope, Outgoing, Received
-from shared.errors import Conflict, ProductExists, ProductNotFound
+from shared.errors import BrokenRule, Conflict, ProductExists, ProductNotFound
 from shared.publications import Publications
 
 SERVICE = "inventory_service"
-EXPIRED_AT_ONCE = 200
+DUE_AT_ONCE = 200
 _PUBLICATIONS = Publications(SERVICE, PUBLISHED)
 _RESERVATION_STATUS = {
     HoldingStatus.HELD: "RESERVED",
     HoldingStatus.RELEASED: "RELEASED",
     HoldingStatus.EXPIRED: "EXPIRED",
+    HoldingStatus.COMMITTED: "COMMITTED",
 }
+RESERVATION_STATUSES = tuple(_RESERVATION_STATUS.values())
 
 
 @dataclass(kw_only=True)
 class Changes:
-    """What a batch changes, gathered while deciding and saved at the end in one statement per table."""
+    """What a batch changes, gathered while deciding and saved at the end in one statement per table.
 
+    ``stock`` is what the locked rows said at its beginning.
+    """
+
+    stock: dict[str, tuple[int, int]] = field(default_factory=dict)
     sagas: dict[UUID, dict[str, Any]] = field(default_factory=dict)
     lines: list[dict[str, Any]] = field(default_factory=list)
     reservations: dict[tuple[UUID, int], dict[str, Any]] = field(default_factory=dict)
+    returns: list[dict[str, Any]] = field(default_factory=list)
     movements: list[Movement] = field(default_factory=list)
     movement_rows: list[dict[str, Any]] = field(default_factory=list)
     outgoing: list[Outgoing] = field(default_factory=list)
@@ -67,10 +81,12 @@ class Changes:
         cause: Envelope | None,
         correlation_id: str | None,
         **body: Any,
-    ) -> None:
-        self.outgoing.append(
-            _PUBLICATIONS.make(event_type, aggregate_id, body, now=tx.now, cause=cause, correlation_id=correlation_id)
+    ) -> Envelope:
+        event = _PUBLICATIONS.make(
+            event_type, aggregate_id, body, now=tx.now, cause=cause, correlation_id=correlation_id
         )
+        self.outgoing.append(event)
+        return event.envelope
 
     def move(
         self,
@@ -89,60 +105,98 @@ class Changes:
         queries.update_sagas(tx, list(self.sagas.values()))
         queries.insert_lines(tx, self.lines)
         queries.save_reservations(tx, list(self.reservations.values()))
+        queries.insert_returns(tx, self.returns)
         queries.update_stock(tx, totals(self.movements))
         queries.insert_movements(tx, self.movement_rows)
         outbox.record(tx, self.outgoing)
 
 
 def apply_events(tx: Transaction, events: Sequence[Received[Happening]], settings: Settings) -> None:
-    """Decide each event on its order's holding. Locks sagas sorted by order, then stock sorted by item."""
+    """Decide each event on its order's holding. Locks sagas sorted by order, then stock sorted by item.
+
+    Raises BrokenRule where more is returned than was committed.
+    """
     ids = [event.body.order_id for event in events]
     queries.ensure_sagas(tx, ids)
-    holdings = queries.holdings_for_update(tx, ids)
-    shelf = _shelf(tx, holdings, [event.body for event in events])
+    holdings = _with_returns(tx, queries.holdings_for_update(tx, ids), events)
     changes = Changes()
+    shelf = _shelf(tx, changes, holdings, [event.body for event in events])
     for event in events:
         holding = holdings[event.body.order_id]
         decision = decide(holding, event.body, shelf, now=tx.now, rules=settings.rules)
+        if decision.refusal:
+            raise BrokenRule(decision.refusal, {"id": str(holding.order_id)})
         holdings[holding.order_id] = decision.holding
-        if isinstance(event.body, OrderCreated):
-            _record_lines(changes, holding, decision)
         _record_decision(tx, changes, holding, decision, event.envelope, event.envelope.correlation_id)
     changes.save(tx)
 
 
-def release_expired(tx: Transaction, settings: Settings) -> int:
-    """Give back reservations past their expiry, at most EXPIRED_AT_ONCE; returns how many. Safe on every replica."""
-    holdings, correlation_ids = queries.expired_holdings_for_update(tx, EXPIRED_AT_ONCE)
-    events = [ReservationExpired(order_id=order_id) for order_id in holdings]
-    shelf = _shelf(tx, holdings, events)
+def _with_returns(
+    tx: Transaction, holdings: dict[UUID, Holding], events: Sequence[Received[Happening]]
+) -> dict[UUID, Holding]:
+    """Loaded only where something comes back: other batches make no round trip for it."""
+    ids = [event.body.order_id for event in events if isinstance(event.body, OrderReturned)]
+    if not ids:
+        return holdings
+    known = queries.returns(tx, ids)
+    return {id_: replace(holding, returns=known.get(id_, ())) for id_, holding in holdings.items()}
+
+
+def apply_request(
+    tx: Transaction, holding: Holding, request: HoldRequest, correlation_id: str | None, settings: Settings
+) -> Decision:
+    """Decide and save one request about a manual hold, whose saga row is locked."""
     changes = Changes()
+    shelf = _shelf(tx, changes, {holding.order_id: holding}, [request])
+    decision = decide(holding, request, shelf, now=tx.now, rules=settings.rules)
+    _record_decision(tx, changes, holding, decision, None, correlation_id or str(holding.order_id))
+    changes.save(tx)
+    return decision
+
+
+def wake_reservations(tx: Transaction, settings: Settings) -> int:
+    """Say once more what has lived for half of its time, and give back what is past its expiry.
+
+    At most DUE_AT_ONCE; returns how many. Safe on every replica.
+    """
+    holdings, correlation_ids = queries.due_holdings_for_update(tx, DUE_AT_ONCE)
+    events = [_due(holding, tx.now) for holding in holdings.values()]
+    changes = Changes()
+    shelf = _shelf(tx, changes, holdings, events)
+    still: list[Holding] = []
     for event in events:
         holding = holdings[event.order_id]
         decision = decide(holding, event, shelf, now=tx.now, rules=settings.rules)
         _record_decision(tx, changes, holding, decision, None, correlation_ids[holding.order_id])
+        still += [decision.holding] if isinstance(decision.answer, ReservedStill) else []
+    _say_again(tx, changes, still)
     changes.save(tx)
     return len(events)
 
 
-def _shelf(tx: Transaction, holdings: dict[UUID, Holding], events: Sequence[Happening]) -> Shelf:
+def _due(holding: Holding, now: datetime) -> ReservationExpired | HalfLifePassed:
+    is_over = holding.expires_at is not None and holding.expires_at <= now
+    return (ReservationExpired if is_over else HalfLifePassed)(order_id=holding.order_id)
+
+
+def _say_again(tx: Transaction, changes: Changes, holdings: Sequence[Holding]) -> None:
+    """The same event, id and all: whoever has applied it knows it, and whoever has not applies it now."""
+    if not holdings:
+        return
+    version = PUBLISHED["INVENTORY_RESERVED"].schema_version
+    first = queries.announcements(tx, [h.order_id for h in holdings], source=SERVICE, schema_version=version)
+    for holding in holdings:
+        if holding.order_id in first:
+            body = {"order_id": holding.order_id, **_reserved_body(holding)}
+            event = _PUBLICATIONS.make("INVENTORY_RESERVED", holding.order_id, body, now=tx.now)
+            changes.outgoing.append(replace(event, envelope=first[holding.order_id]))
+
+
+def _shelf(tx: Transaction, changes: Changes, holdings: dict[UUID, Holding], events: Iterable[Happening]) -> Shelf:
     """Locks only what these events can move: a paid reservation stays as it is, and so does its stock row."""
-    items: set[str] = set()
-    for event in events:
-        holding = holdings[event.order_id]
-        lines = event.lines if isinstance(event, OrderCreated) else holding.lines
-        if holding.can_move_stock(event):
-            items.update(line.item for line in lines)
-    stock = queries.stock_for_update(tx, items)
-    return Shelf({item: on_hand - reserved for item, (on_hand, reserved) in stock.items()})
-
-
-def _record_lines(changes: Changes, before: Holding, decision: Decision) -> None:
-    if before.status is HoldingStatus.OPEN and decision.holding.status is not HoldingStatus.OPEN:
-        changes.lines += [
-            {"order_id": before.order_id, "item": line.item, "quantity": line.quantity}
-            for line in decision.holding.lines
-        ]
+    items = {item for event in events for item in holdings[event.order_id].items_moved_by(event)}
+    changes.stock = queries.stock_for_update(tx, items)
+    return Shelf({item: on_hand - reserved for item, (on_hand, reserved) in changes.stock.items()})
 
 
 def _record_decision(
@@ -156,21 +210,47 @@ def _record_decision(
     after = decision.holding
     if after != before:
         changes.sagas[after.order_id] = _saga_row(after, correlation_id)
-    if decision.movements or after.expires_at != before.expires_at:
-        changes.reservations[after.order_id, after.generation] = {
-            "order_id": after.order_id,
-            "generation": after.generation,
-            "status": _RESERVATION_STATUS[after.status],
-            "expires_at": after.expires_at,
-        }
+        _record_lines(changes, before, after)
     changes.move(
         decision.movements,
         order_id=after.order_id,
         generation=after.generation,
         event_id=cause.event_id if cause else None,
     )
-    if decision.answer is not None:
-        _emit_answer(tx, changes, after, decision.answer, cause, correlation_id)
+    told = _emit_answer(tx, changes, after, decision.answer, cause, correlation_id)
+    if after != before and (before.status is HoldingStatus.HELD or after.generation != before.generation):
+        _record_reservation(changes, after, told)
+
+
+def _record_lines(changes: Changes, before: Holding, after: Holding) -> None:
+    if before.status is HoldingStatus.OPEN:
+        changes.lines += [
+            {"order_id": after.order_id, "item": line.item, "quantity": line.quantity} for line in after.lines
+        ]
+    changes.returns += [
+        {
+            "order_id": after.order_id,
+            "return_id": returned.return_id,
+            "item": line.item,
+            "quantity": line.quantity,
+            "restocked": returned.restocked,
+        }
+        for returned in after.returns[len(before.returns) :]
+        for line in returned.lines
+    ]
+
+
+def _record_reservation(changes: Changes, holding: Holding, told: Envelope | None) -> None:
+    row = changes.reservations.setdefault((holding.order_id, holding.generation), {})
+    row |= {
+        "order_id": holding.order_id,
+        "generation": holding.generation,
+        "status": _RESERVATION_STATUS[holding.status],
+        "expires_at": holding.expires_at,
+        "wake_at": holding.wake_at,
+    }
+    if told is not None and told.type == "INVENTORY_RESERVED":
+        row |= {"event_id": told.event_id, "causation_id": told.causation_id, "traceparent": told.traceparent}
 
 
 def _saga_row(holding: Holding, correlation_id: str) -> dict[str, Any]:
@@ -193,12 +273,18 @@ def _emit_answer(
     tx: Transaction,
     changes: Changes,
     holding: Holding,
-    answer: Answer,
+    answer: Answer | None,
     cause: Envelope | None,
     correlation_id: str,
-) -> None:
+) -> Envelope | None:
+    """The envelope of the event about the order; None where there is none."""
+    if isinstance(answer, Restocked):
+        _emit_adjusted(tx, changes, answer.lines, cause, correlation_id)
+        return None
+    if answer is None or isinstance(answer, ReservedStill):
+        return None
     event_type, body = _answer_event(holding, answer)
-    changes.emit(
+    return changes.emit(
         tx,
         event_type,
         str(holding.order_id),
@@ -209,14 +295,38 @@ def _emit_answer(
     )
 
 
-def _answer_event(holding: Holding, answer: Answer) -> tuple[str, dict[str, Any]]:
+def _answer_event(holding: Holding, answer: Reserved | Rejected | Refunded | Committed) -> tuple[str, dict[str, Any]]:
     match answer:
         case Rejected(reason=reason, short=short):
             return "INVENTORY_REJECTED", {"reason": reason, "short": list(short)}
         case Refunded(reason=reason, lines=lines):
             return "INVENTORY_REFUNDED", {"generation": holding.generation, "reason": reason, "items": lines}
+        case Committed():
+            return "INVENTORY_COMMITTED", {"generation": holding.generation, "items": holding.lines}
         case Reserved():
             return "INVENTORY_RESERVED", _reserved_body(holding)
+
+
+def _emit_adjusted(
+    tx: Transaction, changes: Changes, lines: Sequence[Line], cause: Envelope | None, correlation_id: str
+) -> None:
+    """What came back is on hand again: with the counts as they are after all that this batch moved so far."""
+    moved = totals(changes.movements)
+    for line in lines:
+        on_hand, reserved = changes.stock[line.item]
+        more_on_hand, more_reserved = moved.get(line.item, (0, 0))
+        changes.emit(
+            tx,
+            "INVENTORY_ADJUSTED",
+            line.item,
+            cause=cause,
+            correlation_id=correlation_id,
+            item=line.item,
+            delta=line.quantity,
+            reason="returned",
+            on_hand=on_hand + more_on_hand,
+            reserved=reserved + more_reserved,
+        )
 
 
 def _reserved_body(holding: Holding) -> dict[str, Any]:
@@ -253,7 +363,7 @@ def create_product(tx: Transaction, product: NewProduct, correlation_id: str | N
         price=product.price,
         currency=product.currency,
         active=True,
-        requires_approval=False,
+        requires_approval=product.requires_approval,
     )
     # The stock row was inserted with its first units: only the movement that explains them is missing.
     first = Movement(item=product.item, kind=MovementKind.INITIAL, delta_on_hand=product.on_hand)

@@ -60,7 +60,10 @@ class Stock(Base):
 
 
 class Saga(Base):
-    """What inventory knows of one order, and the row that every handler locks first; it carries the tombstone."""
+    """What inventory knows of one order, and the row that every handler locks first; it carries the tombstone.
+
+    A manual hold has one too, with an id of its own and perhaps its client's ``reference``.
+    """
 
     __tablename__ = "sagas"
 
@@ -74,10 +77,20 @@ class Saga(Base):
     payment_mode: Mapped[str | None] = mapped_column(Text)
     payment_method: Mapped[str | None] = mapped_column(Text)
     correlation_id: Mapped[str | None] = mapped_column(Text)
+    manual: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
+    reference: Mapped[str | None] = mapped_column(Text)
+
+    __table_args__ = (
+        Index("sagas_reference", "reference", unique=True, postgresql_where=text("reference is not null")),
+    )
 
 
 class Reservation(Base):
-    """One generation of stock held for one order."""
+    """One generation of stock held for one order.
+
+    ``wake_at`` is when the timer looks at it next. ``event_id``, ``causation_id`` and ``traceparent`` are those of its
+    INVENTORY_RESERVED, which is said once more at half of its life; a manual hold has none.
+    """
 
     __tablename__ = "reservations"
 
@@ -87,13 +100,14 @@ class Reservation(Base):
     expires_at: Mapped[datetime | None] = mapped_column(Moment)
     created_at: Mapped[datetime] = mapped_column(Moment)
     ended_at: Mapped[datetime | None] = mapped_column(Moment)
+    wake_at: Mapped[datetime | None] = mapped_column(Moment)
+    event_id: Mapped[UUID | None]
+    causation_id: Mapped[UUID | None]
+    traceparent: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = (
-        Index(
-            "reservations_expiry",
-            "expires_at",
-            postgresql_where=text("status = 'RESERVED' and expires_at is not null"),
-        ),
+        Index("reservations_wake", "wake_at", postgresql_where=text("status = 'RESERVED' and wake_at is not null")),
+        Index("reservations_newest", "created_at", "order_id"),
     )
 
 
@@ -105,6 +119,19 @@ class OrderLine(Base):
     order_id: Mapped[UUID] = mapped_column(primary_key=True)
     item: Mapped[str] = mapped_column(Text, primary_key=True)
     quantity: Mapped[int] = mapped_column(Integer)
+
+
+class ReturnLine(Base):
+    """What came back of what was committed; its rows also tell that a return is known."""
+
+    __tablename__ = "return_lines"
+
+    order_id: Mapped[UUID] = mapped_column(primary_key=True)
+    return_id: Mapped[UUID] = mapped_column(primary_key=True)
+    item: Mapped[str] = mapped_column(Text, primary_key=True)
+    quantity: Mapped[int] = mapped_column(Integer)
+    restocked: Mapped[bool] = mapped_column(Boolean)
+    created_at: Mapped[datetime] = mapped_column(Moment)
 
 
 class StockMovement(Base):

@@ -8,14 +8,16 @@ Must not know: why something is saved.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
 
-from inventory_service.domain import Holding, HoldingStatus, Line, Movement, Terms
+from inventory_service.domain import Holding, HoldingStatus, Line, Movement, Return, Terms
 from inventory_service.schemas import NewProduct
 from shared.database import Transaction
+from shared.envelope import Envelope
 
 # Holdings
 
@@ -26,26 +28,26 @@ insert into sagas (order_id, status, generation, cancelled)
 select order_id, 'OPEN', 0, false from unnest(cast(:ids as uuid[])) as w(order_id)
 order by order_id on conflict do nothing
 """)
-_SAGAS_FOR_UPDATE = text("""
-select s.order_id, s.status, s.generation, s.cancelled, s.user_id, s.price, s.currency, s.payment_mode,
+_SAGA = """
+select s.order_id, s.status, s.generation, s.manual, s.cancelled, s.user_id, s.price, s.currency, s.payment_mode,
        s.payment_method, s.correlation_id
-from sagas s where s.order_id = any(cast(:ids as uuid[])) order by s.order_id for update
-""")
+from sagas s
+"""
+_SAGAS_FOR_UPDATE = text(f"{_SAGA} where s.order_id = any(cast(:ids as uuid[])) order by s.order_id for update")
 # A timer on every replica: each takes what the others have not locked.
-_EXPIRED_SAGAS_FOR_UPDATE = text("""
-select s.order_id, s.status, s.generation, s.cancelled, s.user_id, s.price, s.currency, s.payment_mode,
-       s.payment_method, s.correlation_id
-from sagas s join reservations r using (order_id, generation)
-where r.status = 'RESERVED' and r.expires_at <= :now
+_DUE_SAGAS_FOR_UPDATE = text(f"""
+{_SAGA} join reservations r using (order_id, generation)
+where r.status = 'RESERVED' and r.wake_at <= :now
 order by s.order_id limit :limit for update of s skip locked
 """)
 # After the lock, in a statement of its own: its snapshot sees what the last holder of the lock committed.
 _HELD = text("""
-select r.order_id, r.expires_at from sagas s join reservations r using (order_id, generation)
+select r.order_id, r.expires_at, r.wake_at from sagas s join reservations r using (order_id, generation)
 where s.order_id = any(cast(:ids as uuid[])) and r.status = 'RESERVED'
 """)
-_LINES = text("""
-select order_id, item, quantity from order_lines where order_id = any(cast(:ids as uuid[])) order by order_id, item
+_LINES = text("select order_id, item, quantity from order_lines where order_id = any(cast(:ids as uuid[]))")
+_RETURNS = text("""
+select order_id, return_id, item, quantity, restocked from return_lines where order_id = any(cast(:ids as uuid[]))
 """)
 _UPDATE_SAGAS = text("""
 update sagas s
@@ -63,13 +65,29 @@ select order_id, item, quantity
 from json_to_recordset(cast(:rows as json)) as r(order_id uuid, item text, quantity int)
 on conflict do nothing
 """)
+# The event that told of a reservation first is kept: a later change of its row brings none.
 _SAVE_RESERVATIONS = text("""
-insert into reservations as old (order_id, generation, status, expires_at, created_at, ended_at)
-select order_id, generation, status, expires_at, :now, case when status = 'RESERVED' then null else :now end
+insert into reservations as old (order_id, generation, status, expires_at, wake_at, created_at, ended_at,
+                                 event_id, causation_id, traceparent)
+select order_id, generation, status, expires_at, wake_at, :now, case when status = 'RESERVED' then null else :now end,
+       event_id, causation_id, traceparent
 from json_to_recordset(cast(:rows as json)) as r(
-    order_id uuid, generation int, status text, expires_at timestamptz)
+    order_id uuid, generation int, status text, expires_at timestamptz, wake_at timestamptz,
+    event_id uuid, causation_id uuid, traceparent text)
 on conflict (order_id, generation) do update
-set status = excluded.status, expires_at = excluded.expires_at, ended_at = excluded.ended_at
+set status = excluded.status, expires_at = excluded.expires_at, wake_at = excluded.wake_at,
+    ended_at = excluded.ended_at
+""")
+_INSERT_RETURNS = text("""
+insert into return_lines (order_id, return_id, item, quantity, restocked, created_at)
+select order_id, return_id, item, quantity, restocked, :now
+from json_to_recordset(cast(:rows as json)) as r(
+    order_id uuid, return_id uuid, item text, quantity int, restocked boolean)
+""")
+_ANNOUNCEMENTS = text("""
+select r.order_id, r.event_id, r.causation_id, r.traceparent, r.created_at, s.correlation_id
+from sagas s join reservations r using (order_id, generation)
+where s.order_id = any(cast(:ids as uuid[])) and r.event_id is not null
 """)
 
 
@@ -82,22 +100,23 @@ def holdings_for_update(tx: Transaction, ids: Iterable[UUID]) -> dict[UUID, Hold
     return _holdings(tx, tx.fetch(_SAGAS_FOR_UPDATE, ids=_texts(ids)))
 
 
-def expired_holdings_for_update(tx: Transaction, limit: int) -> tuple[dict[UUID, Holding], dict[UUID, str]]:
-    """Holdings past their expiry that no other transaction holds, and their correlation ids."""
-    rows = tx.fetch(_EXPIRED_SAGAS_FOR_UPDATE, now=tx.now, limit=limit)
+def due_holdings_for_update(tx: Transaction, limit: int) -> tuple[dict[UUID, Holding], dict[UUID, str]]:
+    """Holdings that the timer must look at and no other transaction holds, and their correlation ids."""
+    rows = tx.fetch(_DUE_SAGAS_FOR_UPDATE, now=tx.now, limit=limit)
     return _holdings(tx, rows), {row.order_id: row.correlation_id or str(row.order_id) for row in rows}
 
 
 def _holdings(tx: Transaction, rows: Sequence[Any]) -> dict[UUID, Holding]:
     known = [str(row.order_id) for row in rows if row.status != HoldingStatus.OPEN]
-    expiries = {r.order_id: r.expires_at for r in tx.fetch(_HELD, ids=known)} if known else {}
+    held = {r.order_id: r for r in tx.fetch(_HELD, ids=known)} if known else {}
     lines: dict[UUID, list[Line]] = {}
     for row in tx.fetch(_LINES, ids=known) if known else ():
         lines.setdefault(row.order_id, []).append(Line(item=row.item, quantity=row.quantity))
-    return {row.order_id: _holding(row, expiries.get(row.order_id), lines.get(row.order_id, [])) for row in rows}
+    return {row.order_id: _holding(row, held.get(row.order_id), lines.get(row.order_id, [])) for row in rows}
 
 
-def _holding(row: Any, expires_at: Any, lines: Sequence[Line]) -> Holding:
+def _holding(row: Any, held: Any, lines: Sequence[Line]) -> Holding:
+    """Lines sorted here as they were when they came, not by the database's collation: they are published again."""
     terms = Terms(
         user_id=row.user_id,
         price=row.price,
@@ -109,11 +128,45 @@ def _holding(row: Any, expires_at: Any, lines: Sequence[Line]) -> Holding:
         order_id=row.order_id,
         status=HoldingStatus(row.status),
         generation=row.generation,
+        manual=row.manual,
         cancelled=row.cancelled,
-        expires_at=expires_at,
-        lines=tuple(lines),
+        expires_at=held.expires_at if held else None,
+        wake_at=held.wake_at if held else None,
+        lines=tuple(sorted(lines, key=lambda line: line.item)),
         terms=terms if row.user_id is not None else None,
     )
+
+
+def returns(tx: Transaction, ids: Iterable[UUID]) -> dict[UUID, tuple[Return, ...]]:
+    """What came back so far of each order that something came back of."""
+    found: dict[UUID, dict[tuple[UUID, bool], list[Line]]] = {}
+    for row in tx.fetch(_RETURNS, ids=_texts(ids)):
+        lines = found.setdefault(row.order_id, {}).setdefault((row.return_id, row.restocked), [])
+        lines.append(Line(item=row.item, quantity=row.quantity))
+    return {
+        order_id: tuple(
+            Return(return_id=return_id, lines=tuple(lines), restocked=restocked)
+            for (return_id, restocked), lines in of_order.items()
+        )
+        for order_id, of_order in found.items()
+    }
+
+
+def announcements(tx: Transaction, ids: Iterable[UUID], *, source: str, schema_version: int) -> dict[UUID, Envelope]:
+    """The envelopes under which these orders' reservations were published first."""
+    return {
+        row.order_id: Envelope(
+            event_id=row.event_id,
+            type="INVENTORY_RESERVED",
+            source=source,
+            correlation_id=row.correlation_id,
+            causation_id=row.causation_id,
+            occurred_at=row.created_at,
+            schema_version=schema_version,
+            traceparent=row.traceparent,
+        )
+        for row in tx.fetch(_ANNOUNCEMENTS, ids=_texts(ids))
+    }
 
 
 def update_sagas(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
@@ -126,6 +179,61 @@ def insert_lines(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
 
 def save_reservations(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
     tx.save(_SAVE_RESERVATIONS, rows, now=tx.now)
+
+
+def insert_returns(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
+    tx.save(_INSERT_RETURNS, rows, now=tx.now)
+
+
+# Manual holds, and reservations as they are shown
+
+# Waits for another transaction that inserts the same reference, and then finds it taken.
+_INSERT_HOLD = text("""
+insert into sagas (order_id, status, generation, manual, cancelled, reference)
+values (cast(:id as uuid), 'OPEN', 0, true, false, :reference)
+on conflict do nothing returning order_id
+""")
+_RESERVATION = """
+select r.order_id as id, case when s.manual then 'manual' else 'order' end as kind, s.reference, r.status,
+       r.generation, r.expires_at, r.created_at, r.ended_at,
+       (select json_agg(json_build_object('item', l.item, 'quantity', l.quantity) order by l.item collate "C")
+        from order_lines l where l.order_id = r.order_id) as items
+from sagas s join reservations r using (order_id, generation)
+"""
+_ONE_RESERVATION = text(f"{_RESERVATION} where s.order_id = cast(:id as uuid)")
+_NEWEST_RESERVATIONS = text(f"""
+{_RESERVATION}
+where (cast(:status as text) is null or r.status = :status)
+  and (cast(:created_at as timestamptz) is null
+       or (r.created_at, r.order_id) < (cast(:created_at as timestamptz), cast(:id as uuid)))
+order by r.created_at desc, r.order_id desc limit :limit
+""")
+
+
+def insert_hold(tx: Transaction, hold_id: UUID, reference: str | None) -> bool:
+    """False when the reference is another hold's."""
+    return bool(tx.fetch(_INSERT_HOLD, id=str(hold_id), reference=reference))
+
+
+def reservation_row(tx: Transaction, id_: UUID) -> Mapping[str, Any] | None:
+    """The newest generation of one holding; None where nothing ever was held."""
+    rows = tx.fetch(_ONE_RESERVATION, id=str(id_))
+    return dict(rows[0]._mapping) if rows else None
+
+
+def reservation_rows(
+    tx: Transaction, *, limit: int, before: tuple[datetime, UUID] | None, status: str | None
+) -> list[Mapping[str, Any]]:
+    """Newest first, from the one made just before ``before`` (when, which)."""
+    created_at, id_ = before or (None, None)
+    rows = tx.fetch(
+        _NEWEST_RESERVATIONS,
+        limit=limit,
+        status=status,
+        created_at=created_at,
+        id=str(id_) if id_ else None,
+    )
+    return [dict(row._mapping) for row in rows]
 
 
 # Stock
@@ -143,6 +251,14 @@ insert into stock_movements (item, kind, delta_on_hand, delta_reserved, order_id
 select item, kind, delta_on_hand, delta_reserved, order_id, generation, event_id, :now
 from json_to_recordset(cast(:rows as json)) as r(
     item text, kind text, delta_on_hand int, delta_reserved int, order_id uuid, generation int, event_id uuid)
+""")
+
+
+_MOVEMENTS = text("""
+select id, item, kind, delta_on_hand, delta_reserved, order_id, generation, event_id, at
+from stock_movements
+where item = :item and (cast(:before as bigint) is null or id < cast(:before as bigint))
+order by id desc limit :limit
 """)
 
 
@@ -176,11 +292,16 @@ def insert_movements(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
     tx.save(_INSERT_MOVEMENTS, rows, now=tx.now)
 
 
+def movement_rows(tx: Transaction, item: str, *, limit: int, before: int | None) -> list[Mapping[str, Any]]:
+    """Newest first."""
+    return [dict(row._mapping) for row in tx.fetch(_MOVEMENTS, item=item, limit=limit, before=before)]
+
+
 # Products
 
 _INSERT_PRODUCT = text("""
 insert into products (item, version, name, seller_id, price, currency, active, requires_approval, updated_at)
-values (:item, 1, :name, :seller_id, :price, :currency, true, false, :now)
+values (:item, 1, :name, :seller_id, :price, :currency, true, :requires_approval, :now)
 on conflict do nothing returning item
 """)
 _INSERT_STOCK = text("insert into stock (item, on_hand, reserved) values (:item, :on_hand, 0)")
@@ -204,6 +325,7 @@ def insert_product(tx: Transaction, product: NewProduct) -> bool:
         seller_id=product.seller_id,
         price=product.price,
         currency=product.currency,
+        requires_approval=product.requires_approval,
         now=tx.now,
     )
     if inserted:

@@ -6,8 +6,10 @@ Owns: field names and validation. Must not know: what is decided. Consumed views
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from marshmallow import RAISE, ValidationError, fields, validate, validates_schema
 
@@ -25,6 +27,8 @@ from shared.event_schema import (
 )
 
 MOST_UNITS = 1_000_000_000
+MOST_LINES = 1000
+LONGEST_HOLD_S = 86_400
 
 
 def _units(**options: Any) -> fields.Integer:
@@ -73,6 +77,12 @@ class InventoryRefunded(EventSchema):
     items = fields.List(fields.Nested(LineSchema), required=True)
 
 
+class InventoryCommitted(EventSchema):
+    order_id = order_id()
+    generation = _units()
+    items = fields.List(fields.Nested(LineSchema), required=True)
+
+
 class InventoryAdjusted(EventSchema):
     item = text()
     delta = _units()
@@ -96,6 +106,7 @@ PUBLISHED: dict[str, type[EventSchema]] = {
     "INVENTORY_RESERVED": InventoryReserved,
     "INVENTORY_REJECTED": InventoryRejected,
     "INVENTORY_REFUNDED": InventoryRefunded,
+    "INVENTORY_COMMITTED": InventoryCommitted,
     "INVENTORY_ADJUSTED": InventoryAdjusted,
     "PRODUCT_UPDATED": ProductUpdated,
 }
@@ -103,9 +114,9 @@ PUBLISHED: dict[str, type[EventSchema]] = {
 # Consumed
 
 
-class OrderCreated(EventSchema):
+class _OrderToReserve(EventSchema):
     order_id = order_id()
-    items = fields.List(fields.Nested(LineSchema), required=True, validate=validate.Length(1, 1000))
+    items = fields.List(fields.Nested(LineSchema), required=True, validate=validate.Length(1, MOST_LINES))
     user_id = text(data_key="userId")
     price = positive_money()
     currency = currency()
@@ -114,10 +125,42 @@ class OrderCreated(EventSchema):
     )
     payment_method = text(required=False, allow_none=True, load_default=None, data_key="paymentMethod")
 
+
+def _asked_for(*, order_id: UUID, items: list[domain.Line], **terms: Any) -> dict[str, Any]:
+    return {"order_id": order_id, "lines": _merged(items), "terms": domain.Terms(**terms)}
+
+
+class OrderCreated(_OrderToReserve):
+    requires_approval = fields.Boolean(data_key="requiresApproval", load_default=False)
+
     @staticmethod
     def make_value(**data: Any) -> domain.OrderCreated:
-        order_id, items = data.pop("order_id"), data.pop("items")
-        return domain.OrderCreated(order_id=order_id, lines=_merged(items), terms=domain.Terms(**data))
+        requires_approval = data.pop("requires_approval")
+        return domain.OrderCreated(requires_approval=requires_approval, **_asked_for(**data))
+
+
+class OrderApproved(_OrderToReserve):
+    """The payload of ORDER_CREATED again."""
+
+    @staticmethod
+    def make_value(**data: Any) -> domain.OrderApproved:
+        return domain.OrderApproved(**_asked_for(**data))
+
+
+class OrderFulfilled(EventSchema):
+    make_value = domain.OrderFulfilled
+    order_id = order_id()
+
+
+class OrderReturned(EventSchema):
+    order_id = order_id()
+    return_id = fields.UUID(required=True, data_key="returnId")
+    items = fields.List(fields.Nested(LineSchema), required=True, validate=validate.Length(1, MOST_LINES))
+    restock = fields.Boolean(required=True)
+
+    @staticmethod
+    def make_value(**data: Any) -> domain.OrderReturned:
+        return domain.OrderReturned(lines=_merged(data.pop("items")), **data)
 
 
 class OrderCancelled(EventSchema):
@@ -162,11 +205,7 @@ class NewProductSchema(PayloadSchema):
     price = Money(required=True)
     currency = currency()
     on_hand = _units(validate=validate.Range(0, MOST_UNITS), data_key="onHand")
-
-    # Orders that wait for their seller come with the approval flow; until then such a product could not be sold.
-    requires_approval = fields.Boolean(
-        data_key="requiresApproval", validate=validate.Equal(False, error="Not supported yet.")
-    )
+    requires_approval = fields.Boolean(data_key="requiresApproval", truthy={True}, falsy={False})
 
     @validates_schema
     def _price_is_positive(self, data: dict[str, Any], **_kwargs: Any) -> None:
@@ -193,7 +232,65 @@ class AdjustmentSchema(PayloadSchema):
     reason = text()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewHold:
+    """``ttl`` None: as long as an order's reservation. ``reference`` is the client's own name for it."""
+
+    lines: tuple[domain.Line, ...]
+    ttl: timedelta | None
+    reference: str | None
+
+
+class _HoldLineSchema(LineSchema):
+    class Meta:
+        unknown = RAISE
+
+
+class NewHoldSchema(PayloadSchema):
+    class Meta:
+        unknown = RAISE
+
+    items = fields.List(fields.Nested(_HoldLineSchema), required=True, validate=validate.Length(1, MOST_LINES))
+    ttl_s = fields.Integer(
+        strict=True,
+        allow_none=True,
+        load_default=None,
+        validate=validate.Range(1, LONGEST_HOLD_S),
+        data_key="ttlSeconds",
+    )
+    reference = text(required=False, allow_none=True, load_default=None)
+
+    @staticmethod
+    def make_value(**data: Any) -> NewHold:
+        ttl = None if data["ttl_s"] is None else timedelta(seconds=data["ttl_s"])
+        return NewHold(lines=_merged(data["items"]), ttl=ttl, reference=data["reference"])
+
+
 # Answers
+
+
+class ReservationView(PayloadSchema):
+    id = fields.UUID()
+    kind = fields.String()
+    reference = fields.String(allow_none=True)
+    status = fields.String()
+    generation = fields.Integer()
+    items = fields.List(fields.Nested(LineSchema))
+    expires_at = Moment(data_key="expiresAt")
+    created_at = Moment(data_key="createdAt")
+    ended_at = Moment(data_key="endedAt")
+
+
+class MovementView(PayloadSchema):
+    id = fields.Integer()
+    item = fields.String()
+    kind = fields.String()
+    delta_on_hand = fields.Integer(data_key="deltaOnHand")
+    delta_reserved = fields.Integer(data_key="deltaReserved")
+    order_id = fields.UUID(data_key="reservationId")
+    generation = fields.Integer()
+    event_id = fields.UUID(data_key="eventId")
+    at = Moment()
 
 
 class ProductView(PayloadSchema):

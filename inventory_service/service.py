@@ -52,6 +52,42 @@ class InventoryService:
             return requests.list_products(tx, limit, cursor)
 
     @rpc
+    def list_movements(self, item: Any, limit: Any = 50, cursor: Any = None) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return requests.list_movements(tx, item, limit, cursor)
+
+    @rpc
+    def reserve_stock(
+        self, reservation: Any, idempotency_key: Any = None, correlation_id: Any = None
+    ) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return requests.reserve_stock(tx, reservation, idempotency_key, correlation_id, self.settings)
+
+    @rpc
+    def release_reservation(
+        self, reservation_id: Any, idempotency_key: Any = None, correlation_id: Any = None
+    ) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return requests.release_reservation(tx, reservation_id, idempotency_key, correlation_id, self.settings)
+
+    @rpc
+    def commit_reservation(
+        self, reservation_id: Any, idempotency_key: Any = None, correlation_id: Any = None
+    ) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return requests.commit_reservation(tx, reservation_id, idempotency_key, correlation_id, self.settings)
+
+    @rpc
+    def get_reservation(self, reservation_id: Any) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return requests.get_reservation(tx, reservation_id)
+
+    @rpc
+    def list_reservations(self, limit: Any = 50, cursor: Any = None, status: Any = None) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return requests.list_reservations(tx, limit, cursor, status)
+
+    @rpc
     def health(self) -> dict[str, str]:
         return health_of(self.name, self.database)
 
@@ -59,6 +95,18 @@ class InventoryService:
 
     @consume("ORDER_CREATED", schemas.OrderCreated)
     def on_order_created(self, events: Any) -> None:
+        self._apply(events)
+
+    @consume("ORDER_APPROVED", schemas.OrderApproved)
+    def on_order_approved(self, events: Any) -> None:
+        self._apply(events)
+
+    @consume("ORDER_FULFILLED", schemas.OrderFulfilled)
+    def on_order_fulfilled(self, events: Any) -> None:
+        self._apply(events)
+
+    @consume("ORDER_RETURNED", schemas.OrderReturned)
+    def on_order_returned(self, events: Any) -> None:
         self._apply(events)
 
     @consume("ORDER_CANCELLED", schemas.OrderCancelled)
@@ -80,9 +128,9 @@ class InventoryService:
     # Timers: they fire on every replica, and each takes what the others have not locked
 
     @timer(EVERY_SECOND)
-    def release_expired_reservations(self) -> None:
+    def wake_reservations(self) -> None:
         with transaction(self.database) as tx:
-            handlers.release_expired(tx, self.settings)
+            handlers.wake_reservations(tx, self.settings)
 
     @timer(EVERY_MINUTE)
     def forget_what_is_old(self) -> None:
