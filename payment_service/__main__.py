@@ -1,4 +1,7 @@
-"""``python -m payment_service serve|relay|migrate``: the composition root of the payment service."""
+"""``python -m payment_service serve|relay|migrate|psp``: the composition root of the payment service.
+
+``psp`` is another company's process, the simulated provider's: it lives here because its book does.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,9 +12,16 @@ from shared.process import ServiceProcess, main
 
 def create_psp_book(environment: Mapping[str, str]) -> None:
     """The simulated provider's own tables, in its own database."""
-    from payment_service.psp_simulator import create_book
+    from payment_service.psp_book import create_book
 
     create_book(Source(values=environment).text("PSP_DATABASE_URL"))
+
+
+def run_psp(environment: Mapping[str, str]) -> None:
+    """The simulated provider's server and its webhooks."""
+    from payment_service.psp_server import run
+
+    run(environment)
 
 
 PROCESS = ServiceProcess(
@@ -21,6 +31,7 @@ PROCESS = ServiceProcess(
     database_setting="PAYMENT_DATABASE_URL",
     migrations=Path(__file__).parent / "migrations",
     after_migrate=create_psp_book,
+    commands={"psp": run_psp},
 )
 
 if __name__ == "__main__":

@@ -13,9 +13,10 @@ import eventlet
 from eventlet.event import Event
 from eventlet.greenpool import GreenPool
 
+from payment_service.circuit import Circuit, CircuitOpen, GuardedProvider
 from payment_service.domain import WorkKind
 from payment_service.handlers import Result, Unanswered, Voided
-from payment_service.provider import Approved, Charge, Declined, PaymentProvider
+from payment_service.provider import Approved, Charge, Declined, PaymentProvider, Processing
 from payment_service.queries import Attempt
 from shared.errors import PermanentError, TransientError
 from shared.logs import get_logger
@@ -24,22 +25,37 @@ log = get_logger(__name__)
 
 CONCURRENT_CALLS = 256
 RESULTS_AT_ONCE = 200
+CALL_TIMEOUT_S = 10.0
 SAVE_DELAYS_S = (0.1, 0.5, 1, 2, 5)
 
 Save = Callable[[Sequence[Result]], list[Attempt]]
 
 
 class Charger:
-    """``save`` records results in one transaction and returns follow-up work."""
+    """``save`` records results in one transaction and returns follow-up work.
 
-    def __init__(self, provider: PaymentProvider, save: Save) -> None:
-        self._provider = provider
+    A call that takes longer than ``call_timeout_s``, or that the open circuit does not let through, is unanswered.
+    """
+
+    def __init__(self, provider: PaymentProvider, save: Save, call_timeout_s: float = CALL_TIMEOUT_S) -> None:
+        self._circuit = Circuit()
+        self._provider = GuardedProvider(provider=provider, circuit=self._circuit, timeout_s=call_timeout_s)
         self._save = save
         self._calls = GreenPool(CONCURRENT_CALLS)
         self._results: list[Result] = []
         self._arrived = Event()
         self._saving = False
         self._stopping = False
+
+    @property
+    def circuit(self) -> str:
+        """closed, open or half-open."""
+        return self._circuit.state
+
+    @property
+    def open_calls(self) -> int:
+        """How many attempts are being carried to the provider at this moment."""
+        return int(self._calls.running())
 
     def submit(self, attempts: Sequence[Attempt] | None) -> None:
         """Begin calling; returns when all have begun (waits while CONCURRENT_CALLS are under way)."""
@@ -68,6 +84,9 @@ class Charger:
     def _call(self, attempt: Attempt) -> None:
         try:
             answer = self._answer_to(attempt)
+        except CircuitOpen:
+            # Said once when the circuit opened, not for each of those it keeps back.
+            answer = Unanswered()
         except TransientError as error:
             log.warning("provider_did_not_answer", attempt_id=str(attempt.id), kind=attempt.kind, error=str(error))
             answer = Unanswered()
@@ -78,7 +97,7 @@ class Charger:
         self._results.append(Result(attempt=attempt, answer=answer))
         self._wake_up()
 
-    def _answer_to(self, attempt: Attempt) -> Approved | Declined | Voided | Unanswered:
+    def _answer_to(self, attempt: Attempt) -> Approved | Declined | Processing | Voided | Unanswered:
         match attempt.kind:
             case WorkKind.CHARGE:
                 return self._charge(attempt)
@@ -90,7 +109,7 @@ class Charger:
                     charge_key=str(attempt.charge_id), refund_key=str(attempt.id), amount=attempt.amount
                 )
 
-    def _charge(self, attempt: Attempt) -> Approved | Declined:
+    def _charge(self, attempt: Attempt) -> Approved | Declined | Processing:
         """After the first try the provider is asked before it is told again; the key is the same in any case."""
         key = str(attempt.id)
         known = self._provider.lookup(key) if attempt.tries else None

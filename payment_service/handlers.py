@@ -29,7 +29,7 @@ from payment_service.domain import (
     decide,
     payment_id,
 )
-from payment_service.provider import Approved, Declined
+from payment_service.provider import Approved, Declined, Processing
 from payment_service.queries import Attempt
 from payment_service.schemas import PUBLISHED
 from payment_service.settings import Settings
@@ -61,7 +61,7 @@ class Result:
     """What the provider answered to an attempt."""
 
     attempt: Attempt
-    answer: Approved | Declined | Voided | Unanswered
+    answer: Approved | Declined | Processing | Voided | Unanswered
 
 
 AttemptRow: TypeAlias = dict[str, Any]
@@ -136,7 +136,7 @@ def _end_attempt(
     tx: Transaction,
     changes: Changes,
     attempt: Attempt,
-    answer: Approved | Declined | Voided | Unanswered,
+    answer: Approved | Declined | Processing | Voided | Unanswered,
     settings: Settings,
 ) -> Happening | None:
     """The attempt's new state, and what its outcome means for the payment (None: not known yet)."""

@@ -34,7 +34,14 @@ class Declined:
     reason: str
 
 
-ChargeOutcome: TypeAlias = Approved | Declined
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Processing:
+    """Accepted, not decided yet: a webhook tells the outcome, and so does a lookup later."""
+
+    reference: str
+
+
+ChargeOutcome: TypeAlias = Approved | Declined | Processing
 
 
 class PaymentProvider(Protocol):
@@ -46,7 +53,9 @@ class PaymentProvider(Protocol):
         """What became of the charge with this key; None if the provider never saw it."""
 
     def void(self, key: str) -> None:
-        """See to it that no charge with this key stands: undo it if it was made, refuse it if it comes later."""
+        """See to it that no charge with this key stands: undo it if it was made (or is processed), refuse it if it
+        comes later.
+        """
 
     def refund(self, *, charge_key: str, refund_key: str, amount: Decimal) -> ChargeOutcome:
         """Give back part or all of a charge."""

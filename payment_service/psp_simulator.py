@@ -1,6 +1,6 @@
-"""A payment provider that behaves like one: durable, idempotent by key, with a book of its own.
+"""A payment provider that behaves like one: durable, idempotent by key, as slow and unreliable as it is told to be.
 
-Owns: its database (charges and refunds) and which token does what. Must not know: orders, payments, our ledger.
+Owns: what happens to each call. Must not know: orders, payments, our ledger, SQL (its book does that).
 
 A library instead of a server: a charge costs a commit in its own database, not an HTTP hop. Calls made at the same
 time share one commit (group commit), as they would in a real provider's database.
@@ -8,127 +8,182 @@ time share one commit (group commit), as they would in a real provider's databas
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import random
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import TypeVar
 
 import eventlet
 from eventlet.event import Event
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from payment_service.provider import Approved, Charge, ChargeOutcome, Declined
-from shared.database import ENGINE_OPTIONS, rows_json
+from payment_service import psp_book as book
+from payment_service.provider import Approved, Charge, ChargeOutcome, Declined, Processing
+from payment_service.psp_behaviour import Behaviour, behaviour_of
+from payment_service.psp_cards import SCRIPTS, TOKENS, UNKNOWN, Script
+from payment_service.psp_webhooks import schedule, webhook_rows
+from shared.database import ENGINE_OPTIONS
 from shared.envelope import new_id
-from shared.errors import ProviderUnavailable
+from shared.errors import IdempotencyKeyReused, ProviderUnavailable
 
-TOKENS: Mapping[str, str | None] = {
-    "tok_success": None,
-    "tok_insufficient_funds": "insufficient_funds",
-    "tok_card_declined": "card_declined",
-    "tok_limit_exceeded": "limit_exceeded",
-}
-"""Token → reason of the decline, None for an approval. A token nobody issued is declined as card_declined."""
+HANGS_FOR_S = 600.0
+"""A caller that has no timeout of its own gets an end all the same."""
+BEHAVIOUR_READ_AGAIN_S = 1.0
+_TOKENS_REMEMBERED = 1000
 
-_BOOK = """
-create table if not exists charges (
-    key text primary key,
-    reference text not null,
-    amount numeric(12, 2) not null,
-    currency text not null,
-    status text not null check (status in ('APPROVED', 'DECLINED', 'VOIDED')),
-    reason text,
-    created_at timestamptz not null default now()
-);
-create table if not exists refunds (
-    key text primary key,
-    charge_key text not null references charges (key),
-    reference text not null,
-    amount numeric(12, 2) not null check (amount > 0),
-    created_at timestamptz not null default now()
-);
-"""
-_CHARGE = text("""
-insert into charges (key, reference, amount, currency, status, reason)
-select key, reference, amount, currency, status, reason
-from json_to_recordset(cast(:rows as json)) as r(
-    key text, reference text, amount numeric, currency text, status text, reason text)
-order by key on conflict do nothing
-""")
-_FIND = text("select key, reference, status, reason from charges where key = any(cast(:keys as text[]))")
-# A charge that is already under way is undone; one that never came is refused when it comes.
-_VOID = text("""
-insert into charges (key, reference, amount, currency, status, reason)
-values (:key, :reference, 0, '', 'VOIDED', 'voided')
-on conflict (key) do update set status = 'VOIDED', reason = 'voided' where charges.status = 'APPROVED'
-""")
-_LOCK_CHARGE = text("select amount, status from charges where key = :key for update")
-_REFUNDED = text("select coalesce(sum(amount), 0) as total from refunds where charge_key = :key and key <> :refund_key")
-_REFUND = text("""
-insert into refunds (key, charge_key, reference, amount) values (:refund_key, :key, :reference, :amount)
-on conflict do nothing
-""")
-_FIND_REFUND = text("select reference from refunds where key = :refund_key")
+T = TypeVar("T")
 
 
-def create_book(database_url: str) -> None:
-    """The simulator's tables, if they are not there yet."""
-    engine = create_engine(database_url)
-    with engine.begin() as connection:
-        # Two at once would collide on the catalogue.
-        connection.execute(text("select pg_advisory_xact_lock(1)"))
-        connection.execute(text(_BOOK))
-    engine.dispose()
+def utc_now() -> datetime:
+    return datetime.now(UTC)
 
 
 @dataclass(kw_only=True)
 class _Call:
+    """A charge on its way into the book: its row as it would be, and its webhooks' rows."""
+
     charge: Charge
+    row: book.Row
+    webhooks: Sequence[book.Row]
     done: Event
 
 
-class PspSimulator:
-    """A PaymentProvider (see the protocol for the promises)."""
+@dataclass(frozen=True, kw_only=True)
+class _Booked:
+    outcome: ChargeOutcome
+    is_new: bool
 
-    def __init__(self, database_url: str) -> None:
+
+class PspSimulator:
+    """A PaymentProvider (see the protocol for the promises). ``chance`` gives numbers from 0 to below 1."""
+
+    def __init__(
+        self,
+        database_url: str,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
         self._engine: Engine = create_engine(database_url, **ENGINE_OPTIONS)
+        self._clock, self._chance = clock, chance
         self._waiting: list[_Call] = []
+        self._behaviour: Behaviour | None = None
+        self._behaviour_read_at = 0.0
+        self._scripts: dict[str, Script] = {}
 
     def close(self) -> None:
         self._engine.dispose()
 
+    # The provider's operations
+
     def charge(self, charge: Charge) -> ChargeOutcome:
-        call = _Call(charge=charge, done=Event())
+        behaviour = self._arrive()
+        script = TOKENS.get(charge.token) or self._script_of_card(charge.token)
+        if script.hangs:
+            eventlet.sleep(HANGS_FOR_S)
+            raise ProviderUnavailable("no answer")
+        booked = self._book_with_others(charge, script, behaviour)
+        if script.is_slow:
+            eventlet.sleep(behaviour.slow_ms / 1000)
+        if script.loses_answer and booked.is_new:
+            raise ProviderUnavailable("the connection broke before the answer came")
+        self._leave(behaviour)
+        return booked.outcome
+
+    def lookup(self, key: str) -> ChargeOutcome | None:
+        behaviour = self._arrive()
+        found = self._execute(lambda connection: book.find_charges(connection, [key], self._clock()))
+        self._leave(behaviour)
+        return found[key].outcome if key in found else None
+
+    def void(self, key: str) -> None:
+        behaviour = self._arrive()
+        self._execute(lambda connection: book.void(connection, key, _reference(), self._clock()))
+        self._leave(behaviour)
+
+    def refund(self, *, charge_key: str, refund_key: str, amount: Decimal) -> ChargeOutcome:
+        behaviour = self._arrive()
+        now = self._clock()
+        outcome = self._execute(lambda connection: _refund(connection, charge_key, refund_key, amount, now))
+        self._leave(behaviour)
+        return outcome
+
+    # How every call begins and ends
+
+    def _arrive(self) -> Behaviour:
+        behaviour = self._current_behaviour()
+        if behaviour.latency_ms:
+            eventlet.sleep(behaviour.latency_ms / 1000)
+        if self._happens(behaviour.failure_rate):
+            raise ProviderUnavailable("503 (failure_rate)")
+        return behaviour
+
+    def _leave(self, behaviour: Behaviour) -> None:
+        if self._happens(behaviour.lost_answer_rate):
+            raise ProviderUnavailable("the answer was lost (lost_answer_rate)")
+
+    def _happens(self, rate: float) -> bool:
+        return rate > 0 and self._chance() < rate
+
+    def _current_behaviour(self) -> Behaviour:
+        """As it was at most BEHAVIOUR_READ_AGAIN_S ago: a charge costs no query for it."""
+        now = time.monotonic()
+        if self._behaviour is None or now - self._behaviour_read_at >= BEHAVIOUR_READ_AGAIN_S:
+            # Before the query: while one call reads, the others go on with what is known.
+            self._behaviour_read_at = now
+            self._behaviour = behaviour_of(self._execute(book.stored_behaviour))
+        return self._behaviour
+
+    def _script_of_card(self, token: str) -> Script:
+        """What a token does that was issued for a card; tokens never change, so each is asked for once."""
+        if token not in self._scripts:
+            behaviour = self._execute(lambda connection: book.token_behaviour(connection, token))
+            if behaviour is None:
+                return UNKNOWN
+            if len(self._scripts) >= _TOKENS_REMEMBERED:
+                self._scripts.clear()
+            self._scripts[token] = SCRIPTS.get(behaviour, UNKNOWN)
+        return self._scripts[token]
+
+    # The group commit
+
+    def _book_with_others(self, charge: Charge, script: Script, behaviour: Behaviour) -> _Booked:
+        call = self._planned(charge, script, behaviour)
         self._waiting.append(call)
         if len(self._waiting) == 1:
             eventlet.spawn_n(self._commit_together)
-        outcome: ChargeOutcome = call.done.wait()
-        return outcome
+        booked: _Booked = call.done.wait()
+        return booked
+
+    def _planned(self, charge: Charge, script: Script, behaviour: Behaviour) -> _Call:
+        now = self._clock()
+        reason = script.reason or ("card_declined" if self._happens(behaviour.decline_rate) else None)
+        if not script.is_async:
+            row = charge_row(charge, "DECLINED" if reason else "APPROVED", reason)
+            return _Call(charge=charge, row=row, webhooks=(), done=Event())
+        times = schedule(behaviour, is_late=script.is_late, now=now)
+        row = charge_row(charge, "PROCESSING", reason, times.settles_at)
+        return _Call(charge=charge, row=row, webhooks=webhook_rows(row, times.told_at, behaviour, now), done=Event())
 
     def _commit_together(self) -> None:
         calls, self._waiting = self._waiting, []
         try:
-            outcomes = self._execute(lambda connection: _charge_all(connection, [c.charge for c in calls]))
+            booked = self._execute(lambda connection: _book_all(connection, calls, self._clock()))
         except Exception as error:  # whatever it is, nobody may be left waiting
             for call in calls:
                 call.done.send_exception(error)
             return
-        for call in calls:
-            call.done.send(outcomes[call.charge.key])
+        for call, result in zip(calls, booked, strict=True):
+            if isinstance(result, _Booked):
+                call.done.send(result)
+            else:
+                call.done.send_exception(result)
 
-    def lookup(self, key: str) -> ChargeOutcome | None:
-        found: dict[str, ChargeOutcome] = self._execute(lambda connection: _find(connection, [key]))
-        return found.get(key)
-
-    def void(self, key: str) -> None:
-        self._execute(lambda connection: connection.execute(_VOID, {"key": key, "reference": f"psp_{new_id()}"}))
-
-    def refund(self, *, charge_key: str, refund_key: str, amount: Decimal) -> ChargeOutcome:
-        outcome: ChargeOutcome = self._execute(lambda connection: _refund(connection, charge_key, refund_key, amount))
-        return outcome
-
-    def _execute(self, work: Callable[[Any], Any]) -> Any:
+    def _execute(self, work: Callable[[Connection], T]) -> T:
         try:
             with self._engine.begin() as connection:
                 return work(connection)
@@ -136,42 +191,76 @@ class PspSimulator:
             raise ProviderUnavailable(f"{type(error).__name__}: {error}"[:300]) from error
 
 
-def _charge_all(connection: Any, charges: list[Charge]) -> dict[str, ChargeOutcome]:
-    rows = [_charge_row(charge) for charge in charges]
-    connection.execute(_CHARGE, {"rows": rows_json(rows)})
-    # What stands in the book, not what was just decided: a repeated key gets its first outcome.
-    return _find(connection, [charge.key for charge in charges])
-
-
-def _charge_row(charge: Charge) -> dict[str, Any]:
-    reason = TOKENS.get(charge.token, "card_declined")
+def charge_row(charge: Charge, status: str, reason: str | None, settles_at: datetime | None = None) -> book.Row:
+    """The charge as it goes into the book; neither token nor card go with it."""
     return {
         "key": charge.key,
-        "reference": f"psp_{new_id()}",
+        "reference": _reference(),
         "amount": charge.amount,
         "currency": charge.currency,
-        "status": "DECLINED" if reason else "APPROVED",
+        "status": status,
         "reason": reason,
+        "settles_at": settles_at,
     }
 
 
-def _find(connection: Any, keys: list[str]) -> dict[str, ChargeOutcome]:
-    rows = connection.execute(_FIND, {"keys": keys}).fetchall()
-    return {
-        row.key: Approved(reference=row.reference) if row.status == "APPROVED" else Declined(reason=row.reason)
-        for row in rows
-    }
+def _reference() -> str:
+    return f"psp_{new_id()}"
 
 
-def _refund(connection: Any, charge_key: str, refund_key: str, amount: Decimal) -> ChargeOutcome:
-    charge = connection.execute(_LOCK_CHARGE, {"key": charge_key}).fetchone()
-    if charge is None or charge.status != "APPROVED":
-        return Declined(reason="nothing_to_refund")
-    before = connection.execute(_REFUNDED, {"key": charge_key, "refund_key": refund_key}).scalar_one()
-    if before + amount > charge.amount:
-        return Declined(reason="exceeds_charge")
-    connection.execute(
-        _REFUND,
-        {"refund_key": refund_key, "key": charge_key, "reference": f"psp_{new_id()}", "amount": amount},
-    )
-    return Approved(reference=connection.execute(_FIND_REFUND, {"refund_key": refund_key}).scalar_one())
+def _book_all(connection: Connection, calls: list[_Call], now: datetime) -> list[_Booked | IdempotencyKeyReused]:
+    """One result per call. The webhooks of what is new are recorded with it, or not at all."""
+    firsts: dict[str, _Call] = {}
+    for call in calls:
+        firsts.setdefault(call.charge.key, call)
+    new_keys = book.insert_charges(connection, [call.row for call in firsts.values()], now)
+    new = {key: firsts[key] for key in new_keys}
+    webhooks = [row for call in new.values() for row in call.webhooks]
+    if webhooks:
+        book.insert_webhooks(connection, webhooks, now)
+    repeated = [call.charge.key for call in calls if new.get(call.charge.key) is not call]
+    known = book.find_charges(connection, repeated, now) if repeated else {}
+    return [
+        _first(call) if new.get(call.charge.key) is call else _again(call.charge, known[call.charge.key])
+        for call in calls
+    ]
+
+
+def _first(call: _Call) -> _Booked:
+    reference, reason = call.row["reference"], call.row["reason"]
+    if call.row["status"] == "PROCESSING":
+        return _Booked(outcome=Processing(reference=reference), is_new=True)
+    outcome = Declined(reason=reason) if reason else Approved(reference=reference)
+    return _Booked(outcome=outcome, is_new=True)
+
+
+def _again(charge: Charge, known: book.StoredCharge) -> _Booked | IdempotencyKeyReused:
+    """What stands in the book, not what would be decided now. One that was voided before it came has no amount."""
+    if known.currency and (known.amount, known.currency) != (charge.amount, charge.currency):
+        return IdempotencyKeyReused("this key was used for another charge")
+    return _Booked(outcome=known.outcome, is_new=False)
+
+
+def _refund(connection: Connection, charge_key: str, refund_key: str, amount: Decimal, now: datetime) -> ChargeOutcome:
+    """A refusal is written down too: the same key gets the same answer, whatever has happened to the charge since."""
+    known = book.known_refund_for_update(connection, refund_key)
+    if known is not None:
+        return _refunded_before(known, charge_key, amount)
+    left = book.refundable_for_update(connection, charge_key, now)
+    reason = "nothing_to_refund" if left is None else "exceeds_charge" if amount > left else None
+    if reason is None and amount <= 0:
+        reason = "invalid_amount"
+    if reason is not None:
+        book.insert_refusal(connection, key=refund_key, charge_key=charge_key, amount=amount, reason=reason, now=now)
+        return Declined(reason=reason)
+    reference = _reference()
+    book.insert_refund(connection, key=refund_key, charge_key=charge_key, amount=amount, reference=reference, now=now)
+    return Approved(reference=reference)
+
+
+def _refunded_before(known: book.KnownRefund, charge_key: str, amount: Decimal) -> ChargeOutcome:
+    if (known.charge_key, known.amount) != (charge_key, amount):
+        raise IdempotencyKeyReused("this key was used for another refund")
+    if known.reference is None:
+        return Declined(reason=known.reason or "refused")
+    return Approved(reference=known.reference)

@@ -1,6 +1,6 @@
 """Starting and ending our processes: a service, its relay, its migrations.
 
-Owns: the commands `serve`, `relay` and `migrate`, signals, exit codes; each ``__main__.py`` hands in what is its own.
+Owns: the commands `serve`, `relay` and `migrate` (a service may bring others), signals, exit codes; each ``__main__.py`` hands in what is its own.
 Must not know: any service. Imports little at the top: `serve` must patch sockets before anything else is imported.
 """
 
@@ -11,7 +11,8 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ EXIT_MISCONFIGURED = 2
 class ServiceProcess:
     """What ``shared`` needs to know of a service to run it. ``service`` and ``settings`` are "module:name".
 
-    ``after_migrate`` prepares whatever else the service keeps its data in.
+    ``after_migrate`` prepares whatever else the service keeps its data in; ``commands`` are those that only this
+    service has, beside serve, relay and migrate.
     """
 
     name: str
@@ -36,20 +38,22 @@ class ServiceProcess:
     database_setting: str
     migrations: Path
     after_migrate: Callable[[Mapping[str, str]], None] | None = None
+    commands: Mapping[str, Callable[[Mapping[str, str]], None]] = field(default_factory=dict)
 
 
 def run(process: ServiceProcess, arguments: list[str], environment: Mapping[str, str]) -> int:
     """Do what ``arguments`` say; the exit code."""
-    commands: dict[str, Callable[[ServiceProcess, Mapping[str, str]], None]] = {
-        "serve": serve,
-        "relay": relay,
-        "migrate": migrate,
+    commands: dict[str, Callable[[Mapping[str, str]], None]] = {
+        "serve": partial(serve, process),
+        "relay": partial(relay, process),
+        "migrate": partial(migrate, process),
+        **process.commands,
     }
     if len(arguments) != 1 or arguments[0] not in commands:
         sys.stderr.write(f"usage: python -m {process.name} {'|'.join(commands)}\n")
         return EXIT_MISCONFIGURED
     try:
-        commands[arguments[0]](process, environment)
+        commands[arguments[0]](environment)
     except Misconfigured as error:
         sys.stderr.write(f"{process.name}: {error}\n")
         return EXIT_MISCONFIGURED
