@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from ops.errors import StackError
 from ops.folder import StackFolder
 from ops.processes import ProcessSpec, base_environment
-from ops.state import DATABASE_VARIABLES, StackState
+from ops.state import DATABASE_VARIABLES, SIGNING_VARIABLE, StackState
 
 SERVICE_STAGE, GATEWAY_STAGE = 2, 3
-GATEWAY = "gateway"
+GATEWAY, PSP = "gateway", "psp"
 SERVICES = ("order_service", "inventory_service", "payment_service")
 RELAYS = {
     "order_relay": "order_service",
@@ -22,16 +22,44 @@ RELAYS = {
 }
 REPLICABLE = (*SERVICES, *RELAYS)
 
-# People who try manual payments by hand should not have to wait half an hour for the expiry.
-_LOCAL_SETTINGS = {"MANUAL_PAYMENT_TTL_S": "20", "LOG_LEVEL": "INFO", "LOG_FORMAT": "json"}
-_OWN_VARIABLES = frozenset({"AMQP_URI", "GATEWAY_HOST", "GATEWAY_PORT", *DATABASE_VARIABLES.values()})
+# People who try manual payments by hand should not have to wait half an hour for the expiry; but a charge begins only
+# if it can end before that (PSP_LIMIT_S and a little more).
+_LOCAL_SETTINGS = {"MANUAL_PAYMENT_TTL_S": "60", "LOG_LEVEL": "INFO", "LOG_FORMAT": "json"}
+_OWN_VARIABLES = frozenset(
+    {
+        "AMQP_URI",
+        "GATEWAY_HOST",
+        "GATEWAY_PORT",
+        "PSP_HOST",
+        "PSP_PORT",
+        "PSP_WEBHOOK_URL",
+        SIGNING_VARIABLE,
+        *DATABASE_VARIABLES.values(),
+    }
+)
 
 
 def service_environment(folder: StackFolder, state: StackState, service: str) -> dict[str, str]:
     """Everything one service, its relay and its migration read."""
-    databases = (service, "psp") if service == "payment_service" else (service,)
+    pays = service == "payment_service"
+    databases = (service, "psp") if pays else (service,)
     urls = {DATABASE_VARIABLES[name]: state.database_url(name) for name in databases}
-    return {**_common_environment(folder, state), **urls}
+    secret = {SIGNING_VARIABLE: state.psp_webhook_secret} if pays else {}
+    return {**_common_environment(folder, state), **urls, **secret}
+
+
+def psp_environment(folder: StackFolder, state: StackState) -> dict[str, str]:
+    """The payment simulator plays another company: it has its own database, and no broker."""
+    return {
+        **base_environment(folder.root),
+        **_LOCAL_SETTINGS,
+        **state.settings,
+        DATABASE_VARIABLES["psp"]: state.database_url("psp"),
+        "PSP_HOST": "127.0.0.1",
+        "PSP_PORT": str(state.ports[PSP]),
+        "PSP_WEBHOOK_URL": state.psp_webhook_url,
+        SIGNING_VARIABLE: state.psp_webhook_secret,
+    }
 
 
 def gateway_environment(folder: StackFolder, state: StackState) -> dict[str, str]:
@@ -49,7 +77,7 @@ def _common_environment(folder: StackFolder, state: StackState) -> dict[str, str
 
 
 def application_processes(folder: StackFolder, state: StackState) -> list[ProcessSpec]:
-    """Services and relays with their replicas, and the gateway."""
+    """Services and relays with their replicas, the payment simulator, and the gateway."""
     specs = [
         ProcessSpec(
             name=replica,
@@ -61,13 +89,19 @@ def application_processes(folder: StackFolder, state: StackState) -> list[Proces
         for service in [RELAYS.get(name, name)]
         for replica in replica_names(name, state.replicas.get(name, 1))
     ]
+    psp = ProcessSpec(
+        name=PSP,
+        command=(sys.executable, "-m", "payment_service", "psp"),
+        environment=psp_environment(folder, state),
+        stage=SERVICE_STAGE,
+    )
     gateway = ProcessSpec(
         name=GATEWAY,
         command=(sys.executable, "-m", "gateway"),
         environment=gateway_environment(folder, state),
         stage=GATEWAY_STAGE,
     )
-    return [*specs, gateway]
+    return [*specs, psp, gateway]
 
 
 def replica_names(name: str, count: int) -> list[str]:

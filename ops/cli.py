@@ -9,15 +9,13 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 from rich.console import Console
 
-from ops import display
+from ops import display, psp
+from ops.command_line import console, pairs, readable_errors
 from ops.databases import driver_url
 from ops.errors import StackError
 from ops.following import follow, show
@@ -25,45 +23,6 @@ from ops.stack import Stack
 from ops.state import DATABASE_VARIABLES, DATABASES
 
 _NOT_RUNNING = 3
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-class _PatientConsole(Console):
-    """`ordersaga up | head -1` must not stop an `up` half-way because nobody reads on."""
-
-    def on_broken_pipe(self) -> None:
-        self.quiet = True
-
-
-def _console() -> Console:
-    """Where people read; stdout stays clean for what scripts read."""
-    return _PatientConsole(stderr=True, highlight=False, soft_wrap=True)
-
-
-def _readable_errors(command: Command) -> Command:
-    """Show a StackError as a message with the log's last lines instead of a traceback."""
-
-    @wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return command(*args, **kwargs)
-        except StackError as error:
-            display.show_error(_console(), error)
-            sys.exit(1)
-        except PermissionError as error:
-            display.show_error(_console(), _foreign_stack(error))
-            sys.exit(1)
-        except KeyboardInterrupt:
-            _console().print("interrupted")
-            sys.exit(130)
-
-    return wrapped  # type: ignore[return-value]  # functools.wraps keeps the signature, mypy cannot say so
-
-
-def _foreign_stack(error: PermissionError) -> StackError:
-    return StackError(
-        f"no right to use {error.filename}", hint="run as the user who started this stack, or choose --stack DIR"
-    )
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -79,21 +38,13 @@ def _foreign_stack(error: PermissionError) -> StackError:
 @click.pass_context
 def main(context: click.Context, folder: Path) -> None:
     """Run OrderSaga on this machine: a private RabbitMQ, PostgreSQL, the services and the gateway."""
-    console = _console()
-    context.obj = Stack(folder, report=lambda line: console.print(f"[dim]·[/dim] {display.plain(line)}"))
-
-
-def _pairs(_context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    pairs = [value.partition("=") for value in values]
-    wrong = [name for name, equals, _ in pairs if not equals or not name]
-    if wrong:
-        raise click.BadParameter(f"{wrong[0]!r} is not NAME=VALUE", param=parameter)
-    return {name: value for name, _, value in pairs}
+    screen = console()
+    context.obj = Stack(folder, report=lambda line: screen.print(f"[dim]·[/dim] {display.plain(line)}"))
 
 
 def _counts(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, int]:
     try:
-        return {name: int(value) for name, value in _pairs(context, parameter, values).items()}
+        return {name: int(value) for name, value in pairs(context, parameter, values).items()}
     except ValueError as error:
         raise click.BadParameter("the value is a number of processes", param=parameter) from error
 
@@ -106,12 +57,12 @@ def _counts(context: click.Context, parameter: click.Parameter, values: tuple[st
     "--set",
     "settings",
     multiple=True,
-    callback=_pairs,
+    callback=pairs,
     metavar="NAME=VALUE",
     help="Extra setting for the processes; repeatable, remembered; NAME= forgets it.",
 )
 @click.pass_obj
-@_readable_errors
+@readable_errors
 def up(
     stack: Stack,
     infrastructure_only: bool,
@@ -128,26 +79,26 @@ def up(
         migrate=not no_migrations,
     )
     if not started:
-        _console().print("already up, and it answers")
-    display.show_where_to_look(_console(), stack)
+        console().print("already up, and it answers")
+    display.show_where_to_look(console(), stack)
 
 
 @main.command()
 @click.option("--delete-data", is_flag=True, help="Also delete databases, queues, logs and passwords.")
 @click.pass_obj
-@_readable_errors
+@readable_errors
 def down(stack: Stack, delete_data: bool) -> None:
     """Stop everything: gateway, services and relays, broker, databases."""
     ran = stack.down(delete_data=delete_data)
-    _console().print("stopped" if ran else f"nothing runs in {stack.folder}")
+    console().print("stopped" if ran else f"nothing runs in {stack.folder}")
     if delete_data:
-        _console().print("its data is deleted")
+        console().print("its data is deleted")
 
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @click.pass_obj
-@_readable_errors
+@readable_errors
 def status(stack: Stack, as_json: bool) -> None:
     """Show every process; exit code 3 unless all of them run."""
     if as_json:
@@ -164,7 +115,7 @@ def status(stack: Stack, as_json: bool) -> None:
 @click.option("-n", "--lines", default=30, show_default=True, help="Last lines of each log.")
 @click.option("-f", "--follow", "following", is_flag=True, help="Go on until interrupted.")
 @click.pass_obj
-@_readable_errors
+@readable_errors
 def logs(stack: Stack, names: tuple[str, ...], lines: int, following: bool) -> None:
     """Show the logs of all processes, or of those named."""
     known = stack.log_names()
@@ -181,7 +132,7 @@ def logs(stack: Stack, names: tuple[str, ...], lines: int, following: bool) -> N
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="A JSON object instead of shell lines.")
 @click.pass_obj
-@_readable_errors
+@readable_errors
 def env(stack: Stack, as_json: bool) -> None:
     """Print the addresses of the stack: `eval "$(ordersaga env)"`."""
     environment = stack.environment()
@@ -195,26 +146,26 @@ def env(stack: Stack, as_json: bool) -> None:
 @main.command()
 @click.argument("name")
 @click.pass_obj
-@_readable_errors
+@readable_errors
 def kill(stack: Stack, name: str) -> None:
     """SIGKILL one process, e.g. payment_service; the supervisor brings it back."""
-    _console().print(f"killed {name} (pid {stack.kill(name)})")
+    console().print(f"killed {name} (pid {stack.kill(name)})")
 
 
 @main.command()
 @click.argument("names", nargs=-1, required=True)
 @click.pass_obj
-@_readable_errors
+@readable_errors
 def restart(stack: Stack, names: tuple[str, ...]) -> None:
     """End processes gently, one after the other, and wait for their successors."""
     for name in names:
         stack.restart(name)
-        _console().print(f"restarted {name}")
+        console().print(f"restarted {name}")
 
 
 @main.command()
 @click.pass_obj
-@_readable_errors
+@readable_errors
 def topology(stack: Stack) -> None:
     """Bring rabbitmq/definitions.json onto the broker again."""
     stack.apply_topology()
@@ -222,7 +173,7 @@ def topology(stack: Stack) -> None:
 
 @main.command()
 @click.pass_obj
-@_readable_errors
+@readable_errors
 def shell(stack: Stack) -> None:
     """Open `nameko shell` on the broker of the stack."""
     nameko = Path(sys.executable).with_name("nameko")
@@ -236,7 +187,7 @@ def shell(stack: Stack) -> None:
 @click.argument("database", type=click.Choice(DATABASES))
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
-@_readable_errors
+@readable_errors
 def psql(stack: Stack, database: str, arguments: tuple[str, ...]) -> None:
     """Open psql on one of the databases (arguments after -- go to psql)."""
     url = driver_url(stack.environment()[DATABASE_VARIABLES[database]])
@@ -248,13 +199,15 @@ def psql(stack: Stack, database: str, arguments: tuple[str, ...]) -> None:
 
 @main.command()
 @click.pass_obj
-@_readable_errors
+@readable_errors
 def demo(stack: Stack) -> None:
     """Play the scenarios on the stack (it is started if need be) and print their timelines."""
     # Looked up only now: the other commands must work without what the demo needs.
     scenes = importlib.import_module("ops.demo")
-    sys.exit(scenes.run(stack, _console(), os.environ))
+    sys.exit(scenes.run(stack, console(), os.environ))
 
+
+main.add_command(psp.commands)
 
 if __name__ == "__main__":
     main()

@@ -40,9 +40,10 @@ def show_where_to_look(console: Console, stack: Stack) -> None:
 def where_to_look(stack: Stack) -> dict[str, str]:
     environment = stack.environment()
     command = _command(stack)
-    runs_gateway = any(process.name == "gateway" for process in stack.processes())
+    running = {process.name for process in stack.processes()}
     return {
-        **({"gateway": environment["GATEWAY_URL"]} if runs_gateway else {}),
+        **({"gateway": environment["GATEWAY_URL"]} if "gateway" in running else {}),
+        **({"payments": f"{command} psp show   or: {environment['PSP_URL']}/cards"} if "psp" in running else {}),
         **(_private_broker(environment, command) if stack.has_private_broker() else {"nameko": f"{command} shell"}),
         "database": f"{command} psql order_service",
         "logs": f"{stack.folder / 'logs'}   or: {command} logs -f",

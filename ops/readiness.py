@@ -17,6 +17,7 @@ from ops.supervision import Supervision
 from ops.waiting import Waiter
 
 _DATABASE_TIMEOUT_S, _BROKER_TIMEOUT_S, _GATEWAY_TIMEOUT_S = 40.0, 90.0, 60.0
+_PSP_TIMEOUT_S = 30.0
 _RESTARTS_WITHOUT_HOPE = 5
 
 
@@ -40,7 +41,8 @@ class Readiness:
         self._wait("rabbitmq", lambda: why_broker_unreachable(uri) or api.why_unreachable(), _BROKER_TIMEOUT_S)
 
     def wait_for_application(self, state: StackState) -> None:
-        """The gateway says that broker and services answer."""
+        """The gateway says that broker and services answer, and the payment simulator that it has its book."""
+        self._wait("psp", lambda: why_psp_not_ready(state), _PSP_TIMEOUT_S)
         self._wait("gateway", lambda: why_not_ready(state), _GATEWAY_TIMEOUT_S)
 
     def _wait(self, name: str, probe: Callable[[], str | None], timeout_s: float) -> None:
@@ -69,13 +71,21 @@ class Readiness:
 
 def why_not_ready(state: StackState) -> str | None:
     """None when GET /health/ready says 200, else what it says."""
-    connection = http.client.HTTPConnection("127.0.0.1", state.ports["gateway"], timeout=6)
+    return _why_unwell("gateway", state.ports["gateway"], "/health/ready")
+
+
+def why_psp_not_ready(state: StackState) -> str | None:
+    return _why_unwell("psp", state.ports["psp"], "/health")
+
+
+def _why_unwell(name: str, port: int, path: str) -> str | None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=6)
     try:
-        connection.request("GET", "/health/ready")
+        connection.request("GET", path)
         response = connection.getresponse()
         body = response.read().decode("utf-8", errors="replace")
     except (OSError, http.client.HTTPException) as error:
-        return f"no answer from the gateway ({error})"
+        return f"no answer from the {name} ({error})"
     finally:
         connection.close()
     return None if response.status == http.client.OK else f"{response.status} {body[:300]}"

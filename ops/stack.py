@@ -17,7 +17,16 @@ from ops.errors import StackError
 from ops.external import external_servers
 from ops.folder import StackFolder, exclusive_lock, lock_holder
 from ops.startup import Startup
-from ops.state import DATABASE_VARIABLES, DATABASES, StackState, fresh_state, load_state, save_state
+from ops.state import (
+    DATABASE_VARIABLES,
+    DATABASES,
+    SIGNING_VARIABLE,
+    StackState,
+    fresh_state,
+    load_state,
+    save_state,
+    with_webhook_secret,
+)
 from ops.supervision import ProcessState, Supervision
 from ops.waiting import Waiter, holds_within
 
@@ -99,13 +108,21 @@ class Stack:
         settings: Mapping[str, str],
         external: Mapping[str, str],
     ) -> StackState:
-        state = load_state(self._layout) or fresh_state(self._layout)
+        state = self._remembered_state() or fresh_state(self._layout)
         return state.changed(
             infrastructure_only=infrastructure_only,
             replicas={**state.replicas, **checked_replicas(replicas)},
             settings=merged_settings(state.settings, settings),
             external=external_servers(external, state),
         )
+
+    def _remembered_state(self) -> StackState | None:
+        """As saved; a stack of the first release gets its webhook secret here, once."""
+        state = load_state(self._layout)
+        if state is not None and not state.psp_webhook_secret:
+            state = with_webhook_secret(state)
+            save_state(self._layout, state)
+        return state
 
     def _waiter(self) -> Waiter:
         return Waiter(called_off=self._layout.stop_request.exists)
@@ -168,10 +185,17 @@ class Stack:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def environment(self) -> dict[str, str]:
-        """What a client of this stack needs: AMQP_URI, the database URLs, MANAGEMENT_URL, GATEWAY_URL."""
+        """What a client of this stack needs: AMQP_URI, the database URLs, MANAGEMENT_URL, GATEWAY_URL, PSP_URL,
+        and PSP_WEBHOOK_SECRET for those who start a payment service or a simulator of their own beside it.
+        """
         state = self._known_state()
         urls = {DATABASE_VARIABLES[name]: state.database_url(name) for name in DATABASES}
-        optional = {"MANAGEMENT_URL": state.management_url(), "GATEWAY_URL": state.gateway_url}
+        optional = {
+            "MANAGEMENT_URL": state.management_url(),
+            "GATEWAY_URL": state.gateway_url,
+            "PSP_URL": state.psp_url,
+            SIGNING_VARIABLE: state.psp_webhook_secret or None,
+        }
         return {"AMQP_URI": state.amqp_uri(), **urls, **{k: v for k, v in optional.items() if v is not None}}
 
     def administrator(self) -> dict[str, str]:

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ops import packages, rabbitmq, topology
-from ops.applications import GATEWAY, application_processes
+from ops.applications import GATEWAY, PSP, application_processes
 from ops.databases import create_databases
 from ops.errors import StackError
 from ops.external import wait_for_external_servers
@@ -26,6 +26,7 @@ Report = Callable[[str], None]
 _BROKER_PORTS = {"amqp": 0, "management": 15672, "distribution": 0}
 _DATABASE_PORTS = {"postgres": 0}
 _GATEWAY_PORTS = {GATEWAY: 8000}
+_PSP_PORTS = {PSP: 8001}
 
 
 class Startup:
@@ -95,7 +96,7 @@ class Startup:
         return {
             **(_DATABASE_PORTS if self.state.private_databases else {}),
             **(_BROKER_PORTS if self.state.private_broker else {}),
-            **({} if self.state.infrastructure_only else _GATEWAY_PORTS),
+            **({} if self.state.infrastructure_only else {**_GATEWAY_PORTS, **_PSP_PORTS}),
         }
 
     def _ports_known(self) -> bool:
@@ -107,6 +108,7 @@ class Startup:
             *(_DATABASE_PORTS if "postgres" in self._running else {}),
             *(_BROKER_PORTS if "rabbitmq" in self._running else {}),
             *(_GATEWAY_PORTS if GATEWAY in self._running else {}),
+            *(_PSP_PORTS if PSP in self._running else {}),
         }
         preferred = {name: port for name, port in self._wanted_ports().items() if name not in in_use}
         chooser = self._held.enter_context(port_chooser(self._folder.identity))

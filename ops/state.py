@@ -19,6 +19,8 @@ DATABASE_VARIABLES = {
     "payment_service": "PAYMENT_DATABASE_URL",
     "psp": "PSP_DATABASE_URL",
 }
+# Holds what the payment simulator signs its webhooks with.
+SIGNING_VARIABLE = "PSP_WEBHOOK_SECRET"
 # Who logs in where; every one of them gets a generated password.
 _ACCOUNTS = (*DATABASES, "postgres", "ordersaga", "operator", "administrator", "erlang_cookie")
 
@@ -36,6 +38,8 @@ class StackState:
     settings: Mapping[str, str] = field(default_factory=dict)
     replicas: Mapping[str, int] = field(default_factory=dict)
     external: Mapping[str, str] = field(default_factory=dict)
+    # Empty in what a stack of the first release remembers.
+    psp_webhook_secret: str = ""
 
     def changed(self, **changes: Any) -> "StackState":
         return replace(self, **changes)
@@ -68,6 +72,18 @@ class StackState:
         return f"http://127.0.0.1:{self.ports['gateway']}"
 
     @property
+    def psp_url(self) -> str | None:
+        """The payment simulator's own process; None while the stack has never run one."""
+        if "psp" not in self.ports:
+            return None
+        return f"http://127.0.0.1:{self.ports['psp']}"
+
+    @property
+    def psp_webhook_url(self) -> str:
+        """Where the simulator's webhooks go: through the gateway, as from outside."""
+        return f"http://127.0.0.1:{self.ports['gateway']}/api/v1/psp/webhooks"
+
+    @property
     def private_databases(self) -> tuple[str, ...]:
         return tuple(name for name in DATABASES if DATABASE_VARIABLES[name] not in self.external)
 
@@ -82,7 +98,11 @@ class StackState:
 
 def fresh_state(folder: StackFolder) -> StackState:
     passwords = {account: secrets.token_hex(16) for account in _ACCOUNTS}
-    return StackState(passwords=passwords, node=f"ordersaga-{folder.identity}@localhost")
+    return with_webhook_secret(StackState(passwords=passwords, node=f"ordersaga-{folder.identity}@localhost"))
+
+
+def with_webhook_secret(state: StackState) -> StackState:
+    return state if state.psp_webhook_secret else state.changed(psp_webhook_secret=secrets.token_hex(32))
 
 
 def load_state(folder: StackFolder) -> StackState | None:

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Engine, text
 
 from payment_service import psp_book as book
-from payment_service.psp_behaviour import SETTINGS, faults
+from payment_service.psp_behaviour import SETTINGS, behaviour_of, faults
 from payment_service.psp_cards import CARDS, TOKENS, CardRefused, read_card
 
 Answer = tuple[int, dict[str, Any]]
@@ -58,11 +58,11 @@ class Desk:
 
     def behaviour(self) -> Answer:
         with self.engine.connect() as connection:
-            stored = book.stored_behaviour(connection)
+            current = behaviour_of(book.stored_behaviour(connection))
         shown = [
             {
                 "name": name,
-                "value": stored.get(name, setting.default),
+                "value": getattr(current, name),
                 "default": setting.default,
                 "least": setting.least,
                 "most": setting.most,

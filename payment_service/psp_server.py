@@ -13,8 +13,10 @@ Nothing that was sent is ever logged: no body, no query, no header. It may hold 
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
+import socketserver
 import sys
 import threading
 import time
@@ -65,9 +67,6 @@ class PspSettings:
 
     @classmethod
     def read(cls, source: Source) -> PspSettings:
-        url = source.text("PSP_WEBHOOK_URL")
-        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-            raise Misconfigured("PSP_WEBHOOK_URL should be an http address")
         port = source.count("PSP_PORT", 8001)
         if port > 65_535:
             raise Misconfigured(f"PSP_PORT is out of range: {port}")
@@ -75,10 +74,23 @@ class PspSettings:
             database_url=source.text("PSP_DATABASE_URL"),
             host=source.text("PSP_HOST", "127.0.0.1"),
             port=port,
-            receiver=Receiver(url=url, secret=source.text("PSP_WEBHOOK_SECRET")),
+            receiver=Receiver(
+                url=_http_address(source.text("PSP_WEBHOOK_URL")), secret=source.text("PSP_WEBHOOK_SECRET")
+            ),
             log_level=source.choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
             log_format=source.choice("LOG_FORMAT", ("json", "console"), "json"),
         )
+
+
+def _http_address(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_good = False
+    if not is_good:
+        raise Misconfigured("PSP_WEBHOOK_URL should be an http address")
+    return url
 
 
 def run(environment: Mapping[str, str]) -> None:
@@ -112,6 +124,10 @@ class PspServer(ThreadingHTTPServer):
         super().__init__(address, _Request)
         self.desk = desk
 
+    def server_bind(self) -> None:
+        """Without asking a name server what the address is called, which may take its time."""
+        socketserver.TCPServer.server_bind(self)
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Without the traceback that the standard library prints."""
         error = sys.exc_info()[1]
@@ -123,30 +139,33 @@ class _Request(BaseHTTPRequestHandler):
     """One request per connection."""
 
     server: PspServer
+    path = ""
     timeout = _REQUEST_TIMEOUT_S
     server_version, sys_version = "psp", ""
 
-    def do_GET(self) -> None:  # noqa: N802 - the standard library looks for this name
+    def do_GET(self) -> None:
         self._serve("GET")
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         self._serve("POST")
 
-    def do_PATCH(self) -> None:  # noqa: N802
+    def do_PATCH(self) -> None:
         self._serve("PATCH")
 
-    def do_DELETE(self) -> None:  # noqa: N802
+    def do_DELETE(self) -> None:
         self._serve("DELETE")
 
-    def do_OPTIONS(self) -> None:  # noqa: N802
-        is_for_browsers = urlsplit(self.path).path in _FOR_BROWSERS
-        self._send(204 if is_for_browsers else 405, {})
+    def do_OPTIONS(self) -> None:
+        self._send(204 if self._page in _FOR_BROWSERS else 405, {})
+
+    @property
+    def _page(self) -> str:
+        return self.path.partition("?")[0]
 
     def _serve(self, method: str) -> None:
         began = time.monotonic()
         body = self._body()
-        path = urlsplit(self.path).path
-        work = self._work(method, path) if isinstance(body, bytes) else None
+        work = self._work(method, self._page) if isinstance(body, bytes) else None
         if not isinstance(body, bytes):
             status, document = body
         elif work is None:
@@ -154,9 +173,10 @@ class _Request(BaseHTTPRequestHandler):
         else:
             status, document = _answer(partial(work, body))
         self._send(status, document)
-        # The path of a request that we do not know may hold anything.
-        took_ms = round((time.monotonic() - began) * 1000)
-        log.info("psp_request", method=method, path=path if work else "unknown", status=status, took_ms=took_ms)
+        if self._page != "/health":
+            # The path of a request that we do not know may hold anything.
+            page, took_ms = self._page if work else "unknown", round((time.monotonic() - began) * 1000)
+            log.info("psp_request", method=method, page=page, status=status, took_ms=took_ms)
 
     def _work(self, method: str, path: str) -> Callable[[bytes], Answer] | None:
         desk = self.server.desk
@@ -172,8 +192,8 @@ class _Request(BaseHTTPRequestHandler):
         return works.get((method, path))
 
     def _book(self) -> Answer:
-        wish = parse_qs(urlsplit(self.path).query).get("last", [str(SHOWN)])[0]
-        if not (wish.isascii() and wish.isdigit() and 1 <= int(wish[:9]) <= MOST_SHOWN):
+        wish = parse_qs(self.path.partition("?")[2]).get("last", [str(SHOWN)])[0]
+        if not re.fullmatch(r"[0-9]{1,9}", wish) or not 1 <= int(wish) <= MOST_SHOWN:
             return _problem(422, "invalid_request", f"last should be 1 to {MOST_SHOWN}")
         return self.server.desk.book(int(wish))
 
@@ -203,14 +223,13 @@ class _Request(BaseHTTPRequestHandler):
         content = b"" if status == 204 else orjson.dumps(document)
         self.send_response(status)
         headers = {"Content-Type": "application/json", "Content-Length": str(len(content)), "Cache-Control": "no-store"}
-        for name, value in {**headers, **(_CORS if urlsplit(self.path).path in _FOR_BROWSERS else {})}.items():
+        for name, value in {**headers, **(_CORS if self._page in _FOR_BROWSERS else {})}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """For what is no HTTP: the standard library would quote it in its answer and in its log."""
-        self.path = getattr(self, "path", "") if code != 400 else ""
         self._send(int(code), _problem(int(code), "bad_request", "not understood")[1])
 
     def log_message(self, format: str, *args: Any) -> None:

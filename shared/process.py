@@ -1,6 +1,7 @@
 """Starting and ending our processes: a service, its relay, its migrations.
 
-Owns: the commands `serve`, `relay` and `migrate` (a service may bring others), signals, exit codes; each ``__main__.py`` hands in what is its own.
+Owns: the commands `serve`, `relay` and `migrate` (a service may bring others), signals, exit codes; each
+``__main__.py`` hands in what is its own.
 Must not know: any service. Imports little at the top: `serve` must patch sockets before anything else is imported.
 """
 

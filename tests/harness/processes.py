@@ -16,13 +16,17 @@ from pathlib import Path
 from harness.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
-READY_EVENTS = {"serve": '"event": "consuming"', "relay": '"event": "relay_active"'}
+READY_EVENTS = {
+    "serve": '"event": "consuming"',
+    "relay": '"event": "relay_active"',
+    "psp": '"event": "psp_listening"',
+}
 STOP_TIMEOUT_S = 25.0
 _numbers = itertools.count(1)
 
 
 class ServiceProcess:
-    """``python -m <service> serve|relay`` with a log of its own."""
+    """``python -m <service> serve|relay|psp`` with a log of its own."""
 
     def __init__(self, service: str, command: str, environment: Mapping[str, str], logs: Path) -> None:
         self.service, self.command = service, command
