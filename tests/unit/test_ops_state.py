@@ -1,16 +1,31 @@
 """What a stack remembers, and the addresses made from it."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from ops.applications import application_processes, checked_replicas, merged_settings, service_environment
+from ops.applications import (
+    application_processes,
+    checked_replicas,
+    gateway_environment,
+    merged_settings,
+    psp_environment,
+    service_environment,
+)
 from ops.errors import StackError, last_lines
 from ops.external import external_servers
 from ops.folder import StackFolder, exclusive_lock, lock_holder, write_atomically
-from ops.state import DATABASE_VARIABLES, StackState, fresh_state, load_state, save_state
+from ops.state import (
+    DATABASE_VARIABLES,
+    StackState,
+    fresh_state,
+    load_state,
+    save_state,
+    with_webhook_secret,
+)
 
-PORTS = {"postgres": 21000, "amqp": 21001, "management": 21002, "distribution": 21003, "gateway": 21004}
+PORTS = {"postgres": 21000, "amqp": 21001, "management": 21002, "distribution": 21003, "gateway": 21004, "psp": 21005}
 FOREIGN_BROKER = "amqp://someone:secret@broker.example:5672/shop"
 
 
@@ -30,6 +45,21 @@ def test_state_survives_a_restart_and_is_private(folder: StackFolder, state: Sta
     save_state(folder, state)
     assert load_state(folder) == state
     assert folder.state_file.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_the_first_release_remembered_still_loads(folder: StackFolder, state: StackState) -> None:
+    """Given a stack.json from before the payment simulator had a process, then it gets a secret, once."""
+    save_state(folder, state)
+    old = json.loads(folder.state_file.read_text())
+    del old["psp_webhook_secret"], old["ports"]["psp"]
+    folder.state_file.write_text(json.dumps(old))
+
+    loaded = load_state(folder)
+    assert loaded is not None
+    assert (loaded.psp_webhook_secret, loaded.psp_url) == ("", None)
+    upgraded = with_webhook_secret(loaded)
+    assert len(upgraded.psp_webhook_secret) == 64
+    assert with_webhook_secret(upgraded) is upgraded
 
 
 def test_no_state_is_no_error_but_a_damaged_one_says_what_to_do(folder: StackFolder) -> None:
@@ -91,6 +121,22 @@ def test_a_service_sees_its_own_database_only(folder: StackFolder, state: StackS
     assert variables & set(payments) == {"PAYMENT_DATABASE_URL", "PSP_DATABASE_URL"}
 
 
+def test_the_payment_simulator_sees_its_own_things_only(folder: StackFolder, state: StackState) -> None:
+    psp = psp_environment(folder, state)
+    assert psp["PSP_WEBHOOK_URL"] == "http://127.0.0.1:21004/api/v1/psp/webhooks"
+    assert (psp["PSP_PORT"], state.psp_url) == ("21005", "http://127.0.0.1:21005")
+    assert set(DATABASE_VARIABLES.values()) & set(psp) == {"PSP_DATABASE_URL"}
+    assert "AMQP_URI" not in psp
+
+
+def test_only_those_who_sign_and_check_webhooks_know_the_secret(folder: StackFolder, state: StackState) -> None:
+    assert len(state.psp_webhook_secret) == 64
+    knowing = [psp_environment(folder, state), service_environment(folder, state, "payment_service")]
+    assert {environment["PSP_WEBHOOK_SECRET"] for environment in knowing} == {state.psp_webhook_secret}
+    for environment in (gateway_environment(folder, state), service_environment(folder, state, "order_service")):
+        assert state.psp_webhook_secret not in environment.values()
+
+
 def test_replicas_get_names_of_their_own(folder: StackFolder, state: StackState) -> None:
     state = state.changed(replicas={"order_service": 3, "payment_relay": 0})
     names = [spec.name for spec in application_processes(folder, state)]
@@ -100,10 +146,10 @@ def test_replicas_get_names_of_their_own(folder: StackFolder, state: StackState)
         "order_service-3",
     ]
     assert "payment_relay" not in names
-    assert names[-1] == "gateway"
+    assert names[-2:] == ["psp", "gateway"]
 
 
-@pytest.mark.parametrize("replicas", [{"gateway": 2}, {"nobody": 1}, {"order_service": -1}])
+@pytest.mark.parametrize("replicas", [{"gateway": 2}, {"psp": 2}, {"nobody": 1}, {"order_service": -1}])
 def test_impossible_replicas_are_refused(replicas: dict[str, int]) -> None:
     with pytest.raises(StackError):
         checked_replicas(replicas)
@@ -114,7 +160,7 @@ def test_settings_are_added_changed_and_forgotten() -> None:
     assert merged_settings(known, {"LOG_LEVEL": "", "X": "1"}) == {"RESERVATION_TTL_S": "5", "X": "1"}
 
 
-@pytest.mark.parametrize("name", ["AMQP_URI", "PSP_DATABASE_URL", "no good", ""])
+@pytest.mark.parametrize("name", ["AMQP_URI", "PSP_DATABASE_URL", "PSP_WEBHOOK_SECRET", "no good", ""])
 def test_settings_cannot_take_the_place_of_what_the_stack_decides(name: str) -> None:
     with pytest.raises(StackError):
         merged_settings({}, {name: "x"})

@@ -1,8 +1,7 @@
-"""What the provider's answers mean for an attempt, and how the charger asks."""
+"""What the provider's answers mean for an attempt, and who may act on them."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
@@ -11,7 +10,6 @@ from uuid import UUID
 
 import pytest
 
-from payment_service.charger import Charger
 from payment_service.domain import (
     ChargeDeclined,
     ChargeSucceeded,
@@ -25,8 +23,7 @@ from payment_service.domain import (
     WorkKind,
 )
 from payment_service.handlers import LONGEST_RETRY_S, REFUND_TRIES, Changes, Unanswered, Voided, _end_attempt, _record
-from payment_service.provider import Approved, Charge, ChargeOutcome, Declined
-from payment_service.psp_simulator import TOKENS, _charge_row
+from payment_service.provider import Approved, Declined
 from payment_service.queries import Attempt
 from payment_service.service import Charging
 from payment_service.settings import Settings
@@ -138,78 +135,6 @@ class TestNewWork:
         changes = self.work_on(payment, WorkKind.CHARGE)
         assert [(w["kind"], w["amount"], w["token"]) for w in changes.work] == [("CHARGE", Decimal("10.00"), "tok_x")]
         assert changes.refunds == []
-
-
-class Provider:
-    """Writes down what it is asked."""
-
-    def __init__(self, known: ChargeOutcome | None = None) -> None:
-        self.known, self.asked = known, []  # type: ignore[var-annotated]
-
-    def charge(self, charge: Charge) -> ChargeOutcome:
-        self.asked.append(("charge", charge.key, charge.amount, charge.token))
-        return APPROVED
-
-    def lookup(self, key: str) -> ChargeOutcome | None:
-        self.asked.append(("lookup", key))
-        return self.known
-
-    def void(self, key: str) -> None:
-        self.asked.append(("void", key))
-
-    def refund(self, *, charge_key: str, refund_key: str, amount: Decimal) -> ChargeOutcome:
-        self.asked.append(("refund", charge_key, refund_key, amount))
-        return APPROVED
-
-
-class TestAsking:
-    def ask(self, attempt: Attempt, provider: Provider) -> Any:
-        return Charger(provider, lambda _results: [])._answer_to(attempt)
-
-    def test_the_first_try_charges_with_the_attempts_own_key(self) -> None:
-        provider = Provider()
-        assert self.ask(an_attempt(WorkKind.CHARGE), provider) == APPROVED
-        assert provider.asked == [("charge", str(ATTEMPT_ID), Decimal("10.00"), "tok_success")]
-
-    def test_a_later_try_asks_before_it_charges(self) -> None:
-        provider = Provider(known=DECLINED)
-        assert self.ask(an_attempt(WorkKind.CHARGE, tries=1), provider) == DECLINED
-        assert provider.asked == [("lookup", str(ATTEMPT_ID))]
-
-    def test_what_the_provider_never_saw_is_charged_with_the_same_key(self) -> None:
-        provider = Provider()
-        self.ask(an_attempt(WorkKind.CHARGE, tries=1), provider)
-        assert [call[:2] for call in provider.asked] == [("lookup", str(ATTEMPT_ID)), ("charge", str(ATTEMPT_ID))]
-
-    def test_a_charge_taken_over_too_late_is_blocked_instead(self) -> None:
-        """Given a charge whose worker died, taken over past the limit, then its key is voided and never charged."""
-        provider = Provider()
-        too_late = replace(an_attempt(WorkKind.CHARGE, tries=1), may_charge=False)
-        assert self.ask(too_late, provider) == Declined(reason="psp_timeout")
-        assert [call[:2] for call in provider.asked] == [("lookup", str(ATTEMPT_ID)), ("void", str(ATTEMPT_ID))]
-
-    def test_what_is_known_counts_even_then(self) -> None:
-        provider = Provider(known=APPROVED)
-        too_late = replace(an_attempt(WorkKind.CHARGE, tries=1), may_charge=False)
-        assert self.ask(too_late, provider) == APPROVED
-
-    def test_undoing_names_the_charge(self) -> None:
-        provider = Provider()
-        assert self.ask(an_attempt(WorkKind.VOID), provider) == Voided()
-        self.ask(an_attempt(WorkKind.REFUND), provider)
-        assert provider.asked == [
-            ("void", str(CHARGE_ID)),
-            ("refund", str(CHARGE_ID), str(ATTEMPT_ID), Decimal("10.00")),
-        ]
-
-
-class TestSimulatedCards:
-    @pytest.mark.parametrize(
-        ("token", "reason"), [*TOKENS.items(), ("tok_nobody_issued", "card_declined"), ("", "card_declined")]
-    )
-    def test_a_token_says_what_happens(self, token: str, reason: str | None) -> None:
-        row = _charge_row(Charge(key="k", amount=Decimal(1), currency="EUR", token=token))
-        assert (row["status"], row["reason"]) == ("DECLINED" if reason else "APPROVED", reason)
 
 
 class TestLease:
