@@ -90,7 +90,7 @@ def create_book(database_url: str) -> None:
 
 
 _IS_CURRENT = text("""
-select coalesce(obj_description(to_regclass('public.charges'), 'pg_class') = :version, false)
+select coalesce(obj_description(to_regclass('charges'), 'pg_class') = :version, false)
 """)
 
 # Charges
@@ -246,11 +246,11 @@ from json_to_recordset(cast(:rows as json)) as r(
 # To lease one is to put its next try off: a process that dies while sending leaves it to be sent again.
 _LEASE_WEBHOOKS = text("""
 with due as (
-    select number from webhooks where delivered_at is null and due_at <= :now
+    select number, due_at as was_due_at from webhooks where delivered_at is null and due_at <= :now
     order by due_at, number limit :most for update skip locked
 )
 update webhooks w set tries = w.tries + 1, due_at = :leased_until from due where w.number = due.number
-returning w.number, w.charge_key, w.type, w.body, w.tries
+returning w.number, w.charge_key, w.type, w.body, w.tries, due.was_due_at
 """)
 _WEBHOOK_DELIVERED = text("""
 update webhooks set delivered_at = :now, last_error = null where number = :number
@@ -267,6 +267,7 @@ class DueWebhook:
     type: str
     body: str
     tries: int
+    was_due_at: datetime
 
 
 def insert_webhooks(connection: Connection, rows: Sequence[Row], now: datetime) -> None:
@@ -274,9 +275,9 @@ def insert_webhooks(connection: Connection, rows: Sequence[Row], now: datetime) 
 
 
 def lease_webhooks(connection: Connection, now: datetime, lease: timedelta, most: int) -> list[DueWebhook]:
-    """Those that are due, now this process's to send; several processes share them."""
+    """Those that are due, in that order, now this process's to send; several processes share them."""
     rows = connection.execute(_LEASE_WEBHOOKS, {"now": now, "leased_until": now + lease, "most": most})
-    return sorted((DueWebhook(**row._mapping) for row in rows), key=lambda webhook: webhook.number)
+    return sorted((DueWebhook(**row._mapping) for row in rows), key=lambda w: (w.was_due_at, w.number))
 
 
 def webhook_delivered(connection: Connection, number: int, now: datetime) -> None:

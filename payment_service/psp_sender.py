@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import http.client
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -84,8 +84,11 @@ class WebhookSender:
             webhooks = self._lease(connection)
         with self._lock:
             self._free -= len(webhooks)
+        of_charge: dict[str, list[book.DueWebhook]] = {}
         for webhook in webhooks:
-            pool.submit(self._send, webhook)
+            of_charge.setdefault(webhook.charge_key, []).append(webhook)
+        for group in of_charge.values():
+            pool.submit(self._send_in_order, group)
 
     def _lease(self, connection: Connection) -> list[book.DueWebhook]:
         now = self._clock()
@@ -96,6 +99,16 @@ class WebhookSender:
             book.settle(connection, ended, now)
         return webhooks
 
+    def _send_in_order(self, webhooks: Sequence[book.DueWebhook]) -> None:
+        """Those of one charge one after the other, as long as their lease lasts; the rest becomes due again."""
+        until = self._clock() + LEASE - 2 * timedelta(seconds=SEND_TIMEOUT_S)
+        for webhook in webhooks:
+            if self._clock() <= until:
+                self._send(webhook)
+        with self._lock:
+            self._free += len(webhooks)
+        self._wake.set()
+
     def _send(self, webhook: book.DueWebhook) -> None:
         try:
             problem = self._problem_of(webhook)
@@ -104,10 +117,6 @@ class WebhookSender:
         except Exception as error:
             # Its lease runs out, and it is sent again.
             log.warning("webhook_not_recorded", number=webhook.number, error=type(error).__name__)
-        finally:
-            with self._lock:
-                self._free += 1
-            self._wake.set()
 
     def _problem_of(self, webhook: book.DueWebhook) -> str | None:
         """None when it was taken."""
