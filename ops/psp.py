@@ -16,7 +16,7 @@ from ops.psp_client import PspClient
 from ops.stack import Stack
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-_GOOD = ("APPROVED",)
+_LEAST_WIDTH = 130
 
 
 @click.group(name="psp")
@@ -98,7 +98,10 @@ def _show(document: Mapping[str, Any], as_json: bool, table: Callable[[], Table]
     if as_json:
         click.echo(json.dumps(document, indent=2))
     else:
-        Console(highlight=False).print(table())
+        screen = Console(highlight=False)
+        # Keys are there to be copied: a narrow screen breaks the line, not the key.
+        screen.width = max(screen.width, _LEAST_WIDTH)
+        screen.print(table())
 
 
 def _table(*headings: str, right: Sequence[str] = ()) -> Table:
@@ -120,7 +123,7 @@ def _behaviour(settings: Sequence[Mapping[str, Any]]) -> Table:
 def _charges(charges: Sequence[Mapping[str, Any]]) -> Table:
     table = _table("made at", "key", "amount", "refunded", "status", "reason", "webhooks", right=("amount", "refunded"))
     for charge in charges:
-        colour = "green" if charge["status"] in _GOOD else "yellow"
+        colour = "green" if charge["status"] == "APPROVED" else "yellow"
         table.add_row(
             charge["createdAt"][11:23],
             plain(charge["key"]),
