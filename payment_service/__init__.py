@@ -2,5 +2,5 @@
 
 Owns: payments, attempts to charge, refunds, and a ledger that always balances.
 Publishes: PAYMENT_PENDING, PAYMENT_SUCCESS, PAYMENT_FAILED, PAYMENT_CANCELLED, PAYMENT_REFUNDED, PAYMENT_REFUND_FAILED.
-Consumes: INVENTORY_RESERVED, INVENTORY_REFUNDED, ORDER_CANCELLED. See rabbitmq/choreography.yml.
+Consumes: INVENTORY_RESERVED, INVENTORY_REFUNDED, ORDER_CANCELLED, ORDER_RETURNED. See rabbitmq/choreography.yml.
 """

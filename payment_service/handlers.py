@@ -1,6 +1,6 @@
 """The payment service at work: load, decide, save.
 
-Owns: which rows a batch of events or of the provider's answers needs, and what is recorded of it. Never calls the
+Owns: which rows a batch of events or of the provider's answers needs, and what an answer means. Never calls the
 provider: it commits what is to be done, already leased, and hands that to the charger after the commit.
 Must not know: queues, retries, acknowledgements; what is decided stands in domain.py.
 """
@@ -8,42 +8,54 @@ Must not know: queues, retries, acknowledgements; what is decided stands in doma
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import Any, TypeAlias
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TypeAlias
 from uuid import UUID
 
 from payment_service import queries
+from payment_service.changes import SERVICE, Changes, Origin, Row
 from payment_service.domain import (
-    Announcement,
+    PSP_TIMEOUT,
+    STRAY,
     ChargeDeclined,
     ChargeSucceeded,
     ChargeTimedOut,
     ChargeVoided,
-    Decision,
     Happening,
+    OrderCancelled,
+    OrderReturned,
     Payment,
     RefundRefused,
     RefundSucceeded,
+    RefundUnanswered,
     WorkKind,
     decide,
-    payment_id,
 )
 from payment_service.provider import Approved, Declined, Processing
 from payment_service.queries import Attempt
-from payment_service.schemas import PUBLISHED
 from payment_service.settings import Settings
-from shared import outbox
 from shared.database import Transaction
-from shared.envelope import Cause, Outgoing, Received, new_id
-from shared.publications import Publications
+from shared.envelope import Received
 
-SERVICE = "payment_service"
+__all__ = [
+    "SERVICE",
+    "Answer",
+    "Changes",
+    "Result",
+    "Unanswered",
+    "Voided",
+    "apply_events",
+    "decide_outcome",
+    "record_results",
+    "take_over",
+]
+
 TAKEN_OVER_AT_ONCE = 200
 REFUND_TRIES = 20
 FIRST_RETRY_S = 0.5
 LONGEST_RETRY_S = 60.0
-_PUBLICATIONS = Publications(SERVICE, PUBLISHED)
+AWAITED_POLL_S = 3.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,40 +68,15 @@ class Voided:
     pass
 
 
+Answer: TypeAlias = Approved | Declined | Processing | Voided | Unanswered
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Result:
     """What the provider answered to an attempt."""
 
     attempt: Attempt
-    answer: Approved | Declined | Processing | Voided | Unanswered
-
-
-AttemptRow: TypeAlias = dict[str, Any]
-
-
-@dataclass(kw_only=True)
-class Changes:
-    """What a batch changes, gathered while deciding and saved at the end in one statement per table."""
-
-    payments: dict[UUID, Payment] = field(default_factory=dict)
-    work: list[AttemptRow] = field(default_factory=list)
-    attempts: list[AttemptRow] = field(default_factory=list)
-    refunds: list[dict[str, Any]] = field(default_factory=list)
-    ended_refunds: list[dict[str, Any]] = field(default_factory=list)
-    entries: list[dict[str, Any]] = field(default_factory=list)
-    outgoing: list[Outgoing] = field(default_factory=list)
-
-    def save(self, tx: Transaction, worker_id: UUID) -> list[Attempt]:
-        """Returns the new attempts, leased by ``worker_id``: to be called once this transaction has committed."""
-        queries.update_payments(tx, self.payments.values())
-        queries.update_attempts(tx, self.attempts)
-        queries.insert_attempts(tx, self.work, worker_id)
-        queries.insert_refunds(tx, self.refunds)
-        queries.end_refunds(tx, self.ended_refunds)
-        queries.insert_entries(tx, self.entries)
-        outbox.record(tx, self.outgoing)
-        ids = [row["id"] for row in self.work]
-        return list(queries.leased_attempts_for_update(tx, ids, worker_id).values()) if ids else []
+    answer: Answer
 
 
 def apply_events(
@@ -98,15 +85,32 @@ def apply_events(
     """Decide each event on its order's payment; returns what is now to be done at the provider."""
     ids = [event.body.order_id for event in events]
     queries.ensure_payments(tx, ids)
-    payments = queries.payments_for_update(tx, ids)
-    charges = queries.charge_ids(tx, ids)
+    payments = _load(tx, [event.body for event in events])
+    charges = _charges_to_refund(tx, [event.body for event in events])
     changes = Changes()
     for event in events:
         before = payments[event.body.order_id]
         decision = decide(before, event.body, now=tx.now, rules=settings.rules)
         payments[before.order_id] = decision.payment
-        _record(tx, changes, before, decision, event.envelope, charges.get(before.order_id))
+        origin = Origin(
+            cause=event.envelope,
+            correlation_id=event.envelope.correlation_id,
+            charge_id=charges.get(before.order_id),
+        )
+        changes.record(tx, before, decision, origin)
     return changes.save(tx, worker_id)
+
+
+def _load(tx: Transaction, events: Sequence[Happening]) -> dict[UUID, Payment]:
+    """The payments, locked; each knows those of its returns that were refunded, or refused, before."""
+    payments = queries.payments_for_update(tx, [event.order_id for event in events])
+    known = queries.known_refunds(tx, [event.return_id for event in events if isinstance(event, OrderReturned)])
+    return {id_: replace(payment, known_refunds=known) for id_, payment in payments.items()} if known else payments
+
+
+def _charges_to_refund(tx: Transaction, events: Sequence[Happening]) -> dict[UUID, UUID]:
+    ids = [event.order_id for event in events if isinstance(event, OrderCancelled | OrderReturned)]
+    return queries.succeeded_charges(tx, ids) if ids else {}
 
 
 def record_results(tx: Transaction, results: Sequence[Result], settings: Settings, worker_id: UUID) -> list[Attempt]:
@@ -122,141 +126,95 @@ def record_results(tx: Transaction, results: Sequence[Result], settings: Setting
         # A process that was frozen may have taken over its own attempt: only the latest call's answer counts.
         if attempt is None or attempt.tries != result.attempt.tries:
             continue
-        event = _end_attempt(tx, changes, attempt, result.answer, settings)
-        if event is None:
-            continue
-        before = payments[attempt.order_id]
-        decision = decide(before, event, now=tx.now, rules=settings.rules)
-        payments[before.order_id] = decision.payment
-        _record(tx, changes, before, decision, attempt.cause, attempt.charge_id or attempt.id, attempt.id)
+        event = end_attempt(changes, attempt, result.answer, now=tx.now, settings=settings)
+        if event is not None:
+            payment = payments[attempt.order_id]
+            payments[attempt.order_id] = decide_outcome(tx, changes, payment, attempt, event, settings)
     return changes.save(tx, worker_id)
 
 
-def _end_attempt(
-    tx: Transaction,
-    changes: Changes,
-    attempt: Attempt,
-    answer: Approved | Declined | Processing | Voided | Unanswered,
-    settings: Settings,
-) -> Happening | None:
-    """The attempt's new state, and what its outcome means for the payment (None: not known yet)."""
-    order_id = attempt.order_id
-    match attempt.kind, answer:
-        case WorkKind.CHARGE, Approved(reference=reference):
-            return _end(changes, attempt, "SUCCEEDED", ChargeSucceeded(order_id=order_id, psp_reference=reference))
-        case WorkKind.CHARGE, Declined(reason=reason):
-            return _end(changes, attempt, "FAILED", ChargeDeclined(order_id=order_id, reason=reason), reason)
-        case WorkKind.CHARGE, Unanswered() if tx.now - attempt.started_at >= settings.rules.psp_limit:
-            return _end(changes, attempt, "TIMED_OUT", ChargeTimedOut(order_id=order_id), "psp_timeout")
-        case WorkKind.VOID, Voided():
-            return _end(changes, attempt, "SUCCEEDED", ChargeVoided(order_id=order_id))
-        case WorkKind.REFUND, Approved():
-            changes.ended_refunds.append({"id": attempt.id, "status": "SUCCEEDED"})
-            return _end(changes, attempt, "SUCCEEDED", RefundSucceeded(order_id=order_id, amount=attempt.amount))
-        case WorkKind.REFUND, Declined(reason=reason):
-            return _refuse_refund(changes, attempt, reason)
-    delay_s = min(FIRST_RETRY_S * 2.0 ** min(attempt.tries, 16), LONGEST_RETRY_S)
-    changes.attempts.append(
-        _attempt_end(attempt, "UNKNOWN", "no answer", next_try_at=tx.now + timedelta(seconds=delay_s))
+def decide_outcome(
+    tx: Transaction, changes: Changes, before: Payment, attempt: Attempt, event: Happening, settings: Settings
+) -> Payment:
+    """What the outcome of ``attempt`` makes of its payment, taken into ``changes``."""
+    decision = decide(before, event, now=tx.now, rules=settings.rules)
+    origin = Origin(
+        cause=attempt.cause, correlation_id=attempt.correlation_id, charge_id=attempt.charge_id or attempt.id
     )
-    if attempt.kind is WorkKind.REFUND and attempt.tries == REFUND_TRIES:
-        # Told once; it is tried on all the same, since nobody knows whether the provider paid.
-        return RefundRefused(order_id=order_id, reason="psp_unavailable")
+    changes.record(tx, before, decision, origin)
+    return decision.payment
+
+
+def end_attempt(
+    changes: Changes, attempt: Attempt, answer: Answer, *, now: datetime, settings: Settings
+) -> Happening | None:
+    """The attempt's new state, and what its outcome means for the payment (None: nothing, or not known yet)."""
+    match attempt.kind:
+        case WorkKind.CHARGE:
+            return _end_charge(changes, attempt, answer, now, attempt.started_at + settings.rules.psp_limit)
+        case WorkKind.VOID:
+            return _end_void(changes, attempt, answer, now)
+        case WorkKind.REFUND:
+            return _end_refund(changes, attempt, answer, now)
+
+
+def _end_charge(changes: Changes, attempt: Attempt, answer: Answer, now: datetime, limit: datetime) -> Happening | None:
+    """Silence and slowness end at the limit, and an attempt is looked at once more just then."""
+    order_id = attempt.order_id
+    match answer:
+        case Approved(reference=reference):
+            changes.attempts.append(_attempt_row(attempt, "SUCCEEDED"))
+            return ChargeSucceeded(order_id=order_id, psp_reference=reference)
+        case Declined(reason=reason):
+            changes.attempts.append(_attempt_row(attempt, "FAILED", reason))
+            return ChargeDeclined(order_id=order_id, reason=reason)
+    if now >= limit:
+        changes.attempts.append(_attempt_row(attempt, "TIMED_OUT", PSP_TIMEOUT))
+        return ChargeTimedOut(order_id=order_id)
+    if isinstance(answer, Processing):
+        next_look = min(now + timedelta(seconds=AWAITED_POLL_S), limit)
+        changes.attempts.append(_attempt_row(attempt, "AWAITING", next_try_at=next_look))
+    else:
+        changes.attempts.append(_unknown_row(attempt, min(_next_try(attempt, now), limit)))
     return None
 
 
-def _refuse_refund(changes: Changes, attempt: Attempt, reason: str) -> Happening:
-    changes.ended_refunds.append({"id": attempt.id, "status": "FAILED"})
-    return _end(changes, attempt, "FAILED", RefundRefused(order_id=attempt.order_id, reason=reason), reason)
+def _end_void(changes: Changes, attempt: Attempt, answer: Answer, now: datetime) -> Happening | None:
+    """Tried for ever; a stray charge that was undone is not the one the payment waits for."""
+    if not isinstance(answer, Voided):
+        changes.attempts.append(_unknown_row(attempt, _next_try(attempt, now)))
+        return None
+    changes.attempts.append(_attempt_row(attempt, "SUCCEEDED"))
+    return None if attempt.purpose == STRAY else ChargeVoided(order_id=attempt.order_id)
 
 
-def _end(changes: Changes, attempt: Attempt, status: str, event: Happening, reason: str | None = None) -> Happening:
-    changes.attempts.append(_attempt_end(attempt, status, reason))
-    return event
+def _end_refund(changes: Changes, attempt: Attempt, answer: Answer, now: datetime) -> Happening | None:
+    order_id = attempt.order_id
+    match answer:
+        case Approved():
+            changes.attempts.append(_attempt_row(attempt, "SUCCEEDED"))
+            changes.ended_refunds.append({"id": attempt.id, "status": "SUCCEEDED", "failure": None})
+            purpose = attempt.purpose or ""
+            return RefundSucceeded(order_id=order_id, refund_id=attempt.id, amount=attempt.amount, reason=purpose)
+        case Declined(reason=reason):
+            changes.attempts.append(_attempt_row(attempt, "FAILED", reason))
+            changes.ended_refunds.append({"id": attempt.id, "status": "FAILED", "failure": reason})
+            return RefundRefused(order_id=order_id, refund_id=attempt.id, amount=attempt.amount, reason=reason)
+    changes.attempts.append(_unknown_row(attempt, _next_try(attempt, now)))
+    # Told once; it is tried on all the same, since nobody knows whether the provider paid.
+    return RefundUnanswered(order_id=order_id, refund_id=attempt.id) if attempt.tries == REFUND_TRIES else None
 
 
-def _attempt_end(attempt: Attempt, status: str, reason: str | None, next_try_at: Any = None) -> AttemptRow:
+def _next_try(attempt: Attempt, now: datetime) -> datetime:
+    return now + timedelta(seconds=min(FIRST_RETRY_S * 2.0 ** min(attempt.tries, 16), LONGEST_RETRY_S))
+
+
+def _unknown_row(attempt: Attempt, next_try_at: datetime) -> Row:
+    return _attempt_row(attempt, "UNKNOWN", "no answer", next_try_at)
+
+
+def _attempt_row(attempt: Attempt, status: str, reason: str | None = None, next_try_at: datetime | None = None) -> Row:
     return {"id": attempt.id, "status": status, "reason": reason, "next_try_at": next_try_at}
-
-
-def _record(
-    tx: Transaction,
-    changes: Changes,
-    before: Payment,
-    decision: Decision,
-    cause: Cause,
-    charge_id: UUID | None,
-    attempt_id: UUID | None = None,
-) -> None:
-    after = decision.payment
-    if after != before:
-        changes.payments[after.order_id] = after
-    if decision.work is not None:
-        _add_work(changes, after, decision.work, cause, charge_id)
-    if decision.entries:
-        transaction_id = new_id()
-        changes.entries += [
-            {
-                "transaction_id": transaction_id,
-                "order_id": after.order_id,
-                "account": entry.account,
-                "amount": entry.amount,
-                "currency": after.currency,
-            }
-            for entry in decision.entries
-        ]
-    if decision.announcement is not None:
-        _announce(tx, changes, after, decision.announcement, cause, attempt_id)
-
-
-def _add_work(changes: Changes, payment: Payment, kind: WorkKind, cause: Cause, charge_id: UUID | None) -> None:
-    work_id = new_id()
-    amount = payment.amount - payment.refunded
-    changes.work.append(
-        {
-            "id": work_id,
-            "order_id": payment.order_id,
-            "kind": kind,
-            "charge_id": charge_id,
-            "amount": amount,
-            "currency": payment.currency,
-            "token": payment.payment_method if kind is WorkKind.CHARGE else None,
-            "cause_event_id": cause.event_id,
-            "correlation_id": cause.correlation_id,
-        }
-    )
-    if kind is WorkKind.REFUND:
-        changes.refunds.append(
-            {
-                "id": work_id,
-                "order_id": payment.order_id,
-                "amount": amount,
-                "currency": payment.currency,
-                "reason": "order_cancelled",
-            }
-        )
-
-
-def _announce(
-    tx: Transaction,
-    changes: Changes,
-    payment: Payment,
-    announcement: Announcement,
-    cause: Cause,
-    attempt_id: UUID | None,
-) -> None:
-    fields = {
-        "order_id": payment.order_id,
-        "payment_id": payment_id(payment.order_id),
-        "price": payment.amount,
-        "currency": payment.currency,
-        **announcement.fields,
-    }
-    if announcement.event_type.startswith("PAYMENT_REFUND"):
-        fields = {"reason": "order_cancelled", **fields, "refund_id": attempt_id}
-    changes.outgoing.append(
-        _PUBLICATIONS.make(announcement.event_type, payment.order_id, fields, now=tx.now, cause=cause)
-    )
 
 
 def take_over(tx: Transaction, worker_id: UUID, settings: Settings) -> list[Attempt]:

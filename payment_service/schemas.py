@@ -5,7 +5,10 @@ Owns: field names and validation. Must not know: what is decided. Consumed views
 
 from __future__ import annotations
 
-from marshmallow import fields, validate
+import re
+from typing import Any
+
+from marshmallow import ValidationError, fields, validate
 
 from payment_service import domain
 from shared.event_schema import EventSchema, Moment, Money, PayloadSchema, currency, order_id, positive_money, text
@@ -62,14 +65,37 @@ PUBLISHED: dict[str, type[EventSchema]] = {
 
 # Consumed
 
+REFUSED_TOKEN = "tok_refused"  # noqa: S105
+_CARD_NUMBER = re.compile(r"(?:[\s.-]*\d){12,19}[\s.-]*")
+
+
+def is_card_number(value: object) -> bool:
+    """Whether it looks like one, however it is written; a provider's token never does."""
+    return isinstance(value, str) and _CARD_NUMBER.fullmatch(value) is not None
+
+
+class PaymentMethod(fields.String):
+    """A provider's token. In an event a card number becomes a token that nobody issued: it must not be stored here."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        return REFUSED_TOKEN if is_card_number(value) else super()._deserialize(value, *args, **kwargs)
+
+
+def _no_card_number(value: str) -> None:
+    if is_card_number(value):
+        raise ValidationError("Must be a token of the payment provider; card numbers belong to nobody but it.")
+
 
 class InventoryReserved(EventSchema):
     make_value = domain.StockReserved
     order_id = order_id()
     amount = positive_money(data_key="price")
     currency = currency()
-    payment_mode = fields.String(required=True, data_key="paymentMode", validate=validate.OneOf(["auto", "manual"]))
-    payment_method = text(required=False, allow_none=True, load_default=None, data_key="paymentMethod")
+    payment_mode = fields.Enum(domain.PaymentMode, by_value=True, required=True, data_key="paymentMode")
+    payment_method = PaymentMethod(
+        validate=validate.Length(1, 200), allow_none=True, load_default=None, data_key="paymentMethod"
+    )
+    user_id = text(required=False, allow_none=True, load_default=None, data_key="userId")
     expires_at = Moment(required=True, allow_none=True, data_key="expiresAt")
 
 
@@ -82,6 +108,28 @@ class InventoryRefunded(EventSchema):
 class OrderCancelled(EventSchema):
     make_value = domain.OrderCancelled
     order_id = order_id()
+
+
+class OrderReturned(EventSchema):
+    make_value = domain.OrderReturned
+    order_id = order_id()
+    return_id = fields.UUID(required=True, data_key="returnId")
+    amount = Money(required=True, validate=validate.Range(0, error="Must not be negative."), data_key="refundAmount")
+    currency = currency()
+
+
+# Requests
+
+
+class ConfirmationSchema(PayloadSchema):
+    token = fields.String(required=True, validate=[validate.Length(1, 200), _no_card_number], data_key="paymentMethod")
+
+
+class RefundSchema(PayloadSchema):
+    """``amount`` None: all that is left."""
+
+    amount = positive_money(allow_none=True)
+    reason = text()
 
 
 # Answers
@@ -100,9 +148,13 @@ class AttemptView(PayloadSchema):
 
 class RefundView(PayloadSchema):
     id = fields.UUID()
+    payment_id = fields.UUID(data_key="paymentId")
+    order_id = fields.UUID(data_key="orderId")
     amount = Money()
+    currency = fields.String()
     reason = fields.String()
     status = fields.String()
+    failure = fields.String()
     created_at = Moment(data_key="createdAt")
     ended_at = Moment(data_key="endedAt")
 
@@ -110,11 +162,17 @@ class RefundView(PayloadSchema):
 class PaymentView(PayloadSchema):
     id = fields.UUID()
     order_id = fields.UUID(data_key="orderId")
+    user_id = fields.String(data_key="userId")
     status = fields.String()
+    mode = fields.String()
     amount = Money()
     currency = fields.String()
+    expires_at = Moment(data_key="expiresAt")
+    charging = fields.Boolean()
+    attempts_left = fields.Integer(data_key="attemptsLeft")
     psp_reference = fields.String(data_key="pspReference")
     refunded = Money()
+    refunding = Money()
     created_at = Moment(data_key="createdAt")
     updated_at = Moment(data_key="updatedAt")
     attempts = fields.List(fields.Nested(AttemptView))

@@ -5,7 +5,7 @@ Owns: which event and which request goes to which handler. Must not know: what h
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
@@ -19,8 +19,8 @@ from payment_service import handlers, queries, requests, schemas
 from payment_service.charger import Charger
 from payment_service.models import Base
 from payment_service.psp_simulator import PspSimulator
-from shared import inbox
-from shared.database import ENGINE_OPTIONS, SessionFactory, transaction
+from shared import idempotency, inbox
+from shared.database import ENGINE_OPTIONS, SessionFactory, purge, transaction
 from shared.envelope import new_id
 from shared.errors import DatabaseUnavailable, TransientError
 from shared.health import health_of
@@ -43,7 +43,7 @@ class Charging(DependencyProvider):
         self.worker_id: UUID = new_id()
         self._settings = self.container.config[SETTINGS_KEY]
         self._provider = PspSimulator(self._settings.psp_database_url)
-        self._charger = Charger(self._provider, self._save)
+        self._charger = Charger(self._provider, self._save, self._settings.psp_call_timeout)
 
     def start(self) -> None:
         # Nameko cannot nest dependency providers: the service's own one is found beside this one.
@@ -64,6 +64,20 @@ class Charging(DependencyProvider):
 
     def submit(self, attempts: Any) -> None:
         self._charger.submit(attempts)
+
+    def submit_soon(self, attempts: Any) -> None:
+        """For requests: while too many calls are under way, nobody waits for theirs to begin."""
+        if attempts:
+            self.container.spawn_managed_thread(partial(self._charger.submit, attempts), identifier="charger submit")
+
+    @property
+    def circuit(self) -> str:
+        """Of the calls to the provider: closed, open or half-open."""
+        return self._charger.circuit
+
+    @property
+    def open_calls(self) -> int:
+        return self._charger.open_calls
 
     def _save(self, results: Any) -> Any:
         with self.lease_given_up_when_unsure(), transaction(self._sessions) as tx:
@@ -111,13 +125,45 @@ class PaymentService:
     # Requests
 
     @rpc
-    def get_payment(self, order_id: Any) -> dict[str, Any]:
+    def get_payment(self, order_id: Any = None, payment_id: Any = None) -> dict[str, Any]:
         with transaction(self.database) as tx:
-            return requests.get_payment(tx, order_id)
+            return requests.get_payment(tx, order_id, payment_id, self.settings)
+
+    @rpc
+    def confirm_payment(
+        self, payment_id: Any, payment_method: Any, idempotency_key: Any = None, correlation_id: Any = None
+    ) -> dict[str, Any]:
+        return self._begin(requests.confirm_payment, payment_id, payment_method, idempotency_key, correlation_id)
+
+    @rpc
+    def refund_payment(
+        self,
+        payment_id: Any,
+        amount: Any = None,
+        reason: Any = "requested",
+        idempotency_key: Any = None,
+        correlation_id: Any = None,
+    ) -> dict[str, Any]:
+        return self._begin(requests.refund_payment, payment_id, amount, reason, idempotency_key, correlation_id)
+
+    @rpc
+    def psp_webhook(self, body: Any, signature: Any) -> dict[str, Any]:
+        return self._begin(requests.psp_webhook, body, signature)
+
+    @rpc
+    def provider_state(self) -> dict[str, Any]:
+        return {"circuit": self.charging.circuit, "openCalls": self.charging.open_calls}
 
     @rpc
     def health(self) -> dict[str, str]:
-        return health_of(self.name, self.database)
+        return {**health_of(self.name, self.database), "pspCircuit": self.charging.circuit}
+
+    def _begin(self, request: Callable[..., requests.Begun], *arguments: Any) -> dict[str, Any]:
+        """Answer a request; what it began is called after the commit, and its outcome not waited for."""
+        with self.charging.lease_given_up_when_unsure(), transaction(self.database) as tx:
+            answer, attempts = request(tx, *arguments, self.settings, self.charging.worker_id)
+        self.charging.submit_soon(attempts)
+        return answer
 
     # Events
 
@@ -133,6 +179,10 @@ class PaymentService:
     def on_order_cancelled(self, events: Any) -> None:
         self._apply(events)
 
+    @consume("ORDER_RETURNED", schemas.OrderReturned)
+    def on_order_returned(self, events: Any) -> None:
+        self._apply(events)
+
     def _apply(self, events: Any) -> None:
         handle = partial(handlers.apply_events, settings=self.settings, worker_id=self.charging.worker_id)
         with self.charging.lease_given_up_when_unsure():
@@ -144,6 +194,7 @@ class PaymentService:
 
     @timer(EVERY_MINUTE)
     def forget_what_is_old(self) -> None:
+        purge(self.database, idempotency.PURGE)
         inbox.forget(self.database, horizon=self.settings.inbox_horizon)
 
     @timer(EVERY_SECOND)
