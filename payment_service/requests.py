@@ -24,6 +24,7 @@ from shared.errors import InvalidRequest, InvalidSignature, PaymentNotFound
 _PAYMENT, _REFUND = PaymentView(), RefundView()
 _CONFIRMATION, _WANTED_REFUND = ConfirmationSchema(), RefundSchema()
 
+DEFAULT_REASON = "requested"
 Begun = tuple[dict[str, Any], list[Attempt]]
 
 
@@ -76,7 +77,7 @@ def refund_payment(
 
     Raises InvalidRequest, PaymentNotFound, what commands.refund raises, and the errors of the key.
     """
-    wanted = _load(_WANTED_REFUND, {"amount": amount, "reason": reason})
+    wanted = _load(_WANTED_REFUND, {"amount": amount, "reason": DEFAULT_REASON if reason is None else reason})
     idempotency.check_request_ids(key, correlation_id)
     order_id = _order_of(tx, payment_id)
     begun: list[Attempt] = []

@@ -140,7 +140,7 @@ class PaymentService:
         self,
         payment_id: Any,
         amount: Any = None,
-        reason: Any = "requested",
+        reason: Any = requests.DEFAULT_REASON,
         idempotency_key: Any = None,
         correlation_id: Any = None,
     ) -> dict[str, Any]:
