@@ -1,8 +1,13 @@
-"""Money: charged once, given back in full, never taken for a cancelled order, whatever dies in between."""
+"""Money: charged once, given back in full, never taken for a cancelled order, whatever dies in between.
+
+What is asked for by request is in test_payment_commands.py.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import pytest
@@ -12,7 +17,9 @@ from harness.payloads import in_seconds, inventory_refunded, inventory_reserved,
 from harness.processes import Processes, ServiceProcess
 from harness.waiting import wait_until
 
+from gateway.rpc import RpcClient
 from payment_service.domain import payment_id
+from payment_service.webhooks import sign
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("clean")]
 
@@ -25,6 +32,17 @@ insert into payment_attempts (id, order_id, kind, amount, currency, status, leas
                               correlation_id, started_at)
 values (%s, %s, 'CHARGE', 10, 'EUR', 'CALLING', gen_random_uuid(), 0, gen_random_uuid(), 'c', now())
 """
+INSERT_AWAITED = """
+insert into payment_attempts (id, order_id, kind, amount, currency, status, leased_by, tries, next_try_at,
+                              correlation_id, started_at)
+values (%s, %s, 'CHARGE', 10, 'EUR', 'AWAITING', gen_random_uuid(), 2, now() + interval '1 second', 'c', now())
+"""
+INSERT_DECLINED = """
+insert into payment_attempts (id, order_id, kind, amount, currency, status, leased_by, tries, correlation_id,
+                              started_at, ended_at)
+values (%s, %s, 'CHARGE', 10, 'EUR', 'FAILED', gen_random_uuid(), 0, 'c', now(), now())
+"""
+SECRET, GOOD_TOKEN = "whsec_test", "tok_success"
 INSERT_CHARGE = "insert into charges (key, reference, amount, currency, status) values (%s, 'psp_1', 10, 'EUR', %s)"
 BOOK = """
 select c.status, c.amount - coalesce((select sum(amount) from refunds r where r.charge_key = c.key), 0)
@@ -58,6 +76,26 @@ def _status(databases: Databases, order_id: str) -> str:
     return str(databases.value("payment_service", "select status from payments where order_id = %s", order_id))
 
 
+def _confirm(rpc: RpcClient, order_id: str, token: str = GOOD_TOKEN, **arguments: str) -> dict[str, object]:
+    answer: dict[str, object] = rpc.call(
+        "payment_service",
+        "confirm_payment",
+        payment_id=str(payment_id(UUID(order_id))),
+        payment_method=token,
+        **arguments,
+    )
+    return answer
+
+
+def _webhook(rpc: RpcClient, key: str) -> dict[str, bool]:
+    """The provider says that the charge succeeded."""
+    data = {"key": key, "reference": "psp_late", "status": "succeeded", "reason": None}
+    body = json.dumps({"id": "evt_1", "type": "charge.succeeded", "data": data, "createdAt": in_seconds(0)})
+    signature = sign(body, secret=SECRET, at=datetime.now(UTC))
+    answer: dict[str, bool] = rpc.call("payment_service", "psp_webhook", body=body, signature=signature)
+    return answer
+
+
 def _left_by_a_dead_worker(databases: Databases) -> tuple[str, str]:
     """A charge under way whose worker has no lease any more; (order id, charge key)."""
     order_id, attempt_id = new_order_id(), str(uuid4())
@@ -77,6 +115,82 @@ def test_a_charge_whose_worker_died_before_recording_it_is_found(databases: Data
     assert _book(databases) == [("APPROVED", 10)]
     reference = "select psp_reference from payments where order_id = %s"
     assert databases.value("payment_service", reference, order_id) == "psp_1"
+    assert process.terminate() == 0
+
+
+def test_a_charge_that_is_awaited_outlives_every_process(databases: Databases, processes: Processes) -> None:
+    """Given a charge that the provider carried out while nobody was there to be told, then whoever comes next asks."""
+    order_id, attempt_id = new_order_id(), str(uuid4())
+    databases.query("payment_service", INSERT_PAYMENT, order_id, str(payment_id(UUID(order_id))))
+    databases.query("payment_service", INSERT_AWAITED, attempt_id, order_id)
+    databases.query("psp", INSERT_CHARGE, attempt_id, "APPROVED")
+
+    process = processes.start_ready("payment_service")
+    _wait_for(databases, order_id, "PAYMENT_SUCCESS")
+    assert _book(databases) == [("APPROVED", 10)]
+    assert process.terminate() == 0
+
+
+def test_the_last_attempt_of_a_dead_worker_is_found_too(databases: Databases, processes: Processes) -> None:
+    """Given two declined attempts and a third that was charged but not recorded, then it is the one that counts."""
+    order_id, attempt_id = _left_by_a_dead_worker(databases)
+    databases.query("payment_service", "update payments set mode = 'manual', attempts = 3")
+    for _ in range(2):
+        databases.query("payment_service", INSERT_DECLINED, str(uuid4()), order_id)
+    databases.query("psp", INSERT_CHARGE, attempt_id, "APPROVED")
+
+    process = processes.start_ready("payment_service")
+    _wait_for(databases, order_id, "PAYMENT_SUCCESS")
+    assert _book(databases) == [("APPROVED", 10)]
+    assert process.terminate() == 0
+
+
+def test_kill_in_the_middle_of_many_confirmations_charges_each_once(
+    broker: Broker, databases: Databases, payment: ServiceProcess, processes: Processes, rpc: RpcClient
+) -> None:
+    """Given kill -9 behind the customers' requests, then each is charged once, or waits to be asked once more."""
+    orders = [new_order_id() for _ in range(40)]
+    for order_id in orders:
+        broker.publish_event("INVENTORY_RESERVED", inventory_reserved(order_id, paymentMode="manual"))
+    waiting = "select count(*) from payments where status = 'PENDING'"
+    wait_until(lambda: databases.value("payment_service", waiting) == len(orders), "all wait for their customers")
+    for order_id in orders:
+        _confirm(rpc, order_id, idempotency_key=order_id)
+    payment.kill()
+
+    successor = processes.start_ready("payment_service")
+    for order_id in orders:
+        assert _confirm(rpc, order_id, idempotency_key=order_id)["replayed"] is True
+    told = "select count(*) from outbox where event_type = 'PAYMENT_SUCCESS'"
+    wait_until(lambda: databases.value("payment_service", told) == len(orders), "all are charged", timeout_s=40)
+    assert _book(databases) == [("APPROVED", 10)] * len(orders)
+    assert successor.terminate() == 0
+
+
+def test_what_is_not_ended_at_the_limit_fails_and_is_undone(
+    broker: Broker, databases: Databases, processes: Processes, rpc: RpcClient
+) -> None:
+    """Given a provider that is still at it after the limit, then the payment fails, and its late success is void."""
+    process = processes.start_ready("payment_service", PSP_LIMIT_S="3", PSP_WEBHOOK_SECRET=SECRET)
+    by_itself, by_hand = new_order_id(), new_order_id()
+    broker.publish_event("INVENTORY_RESERVED", inventory_reserved(by_itself, paymentMethod="tok_async_late"))
+    broker.publish_event("INVENTORY_RESERVED", inventory_reserved(by_hand, paymentMode="manual"))
+    _wait_for(databases, by_hand, "PAYMENT_PENDING")
+    _confirm(rpc, by_hand, "tok_async_late")
+
+    _wait_for(databases, by_itself, "PAYMENT_FAILED")
+    _wait_for(databases, by_hand, "PAYMENT_PENDING", "PAYMENT_FAILED")
+    reasons = "select distinct payload->>'reason' from outbox where event_type = 'PAYMENT_FAILED'"
+    assert databases.query("payment_service", reasons) == [("psp_timeout",)]
+    wait_until(lambda: [status for status, _ in _book(databases)] == ["VOIDED", "VOIDED"], "both are undone")
+
+    charges = databases.query("payment_service", "select id::text from payment_attempts where kind = 'CHARGE'")
+    assert [_webhook(rpc, key) for (key,) in charges] == [{"applied": False}] * 2
+    undone = "select count(*) from payment_attempts where kind = 'VOID' and status = 'SUCCEEDED'"
+    wait_until(lambda: databases.value("payment_service", undone) == 2, "both are known to be undone")
+    assert [_webhook(rpc, key) for (key,) in charges] == [{"applied": False}] * 2
+    assert _status(databases, by_itself) == _status(databases, by_hand) == "FAILED"
+    assert databases.value("payment_service", "select count(*) from ledger_entries") == 0
     assert process.terminate() == 0
 
 
