@@ -47,6 +47,7 @@ __all__ = [
     "Voided",
     "apply_events",
     "decide_outcome",
+    "end_attempt",
     "record_results",
     "take_over",
 ]

@@ -624,6 +624,7 @@ class TestDecidedRaces:
     def test_a_refused_refund_asks_for_an_operator(self) -> None:
         story = Story(CANCELLED, REFUND_REFUSED, payment=PAID)
         assert (story.said, story.payment.status) == (["PAYMENT_REFUND_FAILED"], "SUCCEEDED")
+        assert story.tell(CANCELLED).amounts == [AMOUNT]
         assert story.tell(refund_of(None, 20)).amounts == [AMOUNT, AMOUNT]
 
     @pytest.mark.parametrize("outcomes", [(DECLINED,), (SUCCEEDED, VOIDED), (TIMED_OUT, VOIDED)])
