@@ -360,7 +360,8 @@ class TestApproval:
 
     def test_an_approved_order_cannot_be_declined(self) -> None:
         assert decided(after(APPROVE, order=TO_APPROVE), DECLINE).refused
-        assert decided(after(APPROVE, DECLINE, order=TO_APPROVE), DECLINE).refused
+        cancelled_later = after(APPROVE, CancelRequested(order_id=ID, by=CancelReason.SELLER), order=TO_APPROVE)
+        assert decided(cancelled_later, DECLINE).refused
 
     def test_what_nobody_approved_does_not_go_on_whatever_others_say(self) -> None:
         order = after(RESERVED, AWAITED, TAKEN, order=TO_APPROVE)
@@ -447,6 +448,18 @@ class TestFlags:
         order = after(RESERVED, CANCEL, REFUND_FAILED)
         assert order.flag is Flag.REFUND_FAILED
         assert after(NEVER_CHARGED, RELEASED, order=order).flag is None
+
+    def test_nothing_is_flagged_of_what_is_settled(self) -> None:
+        settled = after(OUT_OF_STOCK, NEVER_CHARGED)
+        assert (decided(settled, REFUND_FAILED).applied, after(REFUND_FAILED, order=settled)) == (False, settled)
+
+    def test_progress_does_not_clear_a_refund_that_failed(self) -> None:
+        order = after(RESERVED, TAKEN, REFUND_FAILED, FULFIL, COMMITTED)
+        assert (order.status, order.flag) == (OrderStatus.FULFILLED, Flag.REFUND_FAILED)
+
+    def test_the_greatest_refund_heard_of_stays(self) -> None:
+        for events in permutations([PARTLY_BACK, ALL_BACK]):
+            assert after(*events, order=FULFILLED).refunded == PRICE
 
     def test_fulfilment_that_takes_too_long_is_flagged_until_it_ends(self) -> None:
         order = after(RESERVED, TAKEN, FULFIL, OVERDUE)
