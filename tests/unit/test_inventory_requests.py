@@ -162,6 +162,18 @@ class TestProducts:
         with pytest.raises(ValidationError, match="requiresApproval"):
             NewProductSchema().load({**PRODUCT, "requiresApproval": value})
 
+    @pytest.mark.parametrize("on_hand", [-1, 10**9 + 1, 10**30, 1.5, "1", True, None])
+    def test_have_nought_to_a_thousand_million_units(self, on_hand: Any) -> None:
+        with pytest.raises(InvalidRequest) as refused:
+            requests.create_product(UNTOUCHED, {**PRODUCT, "onHand": on_hand}, None, None)
+        assert "onHand" in refused.value.details["errors"]
+
+    @pytest.mark.parametrize("delta", [0, -(10**9) - 1, 10**9 + 1, 10**30, 0.5, "1", True, None])
+    def test_are_adjusted_by_something_that_can_be_counted(self, delta: Any) -> None:
+        with pytest.raises(InvalidRequest) as refused:
+            requests.adjust_stock(UNTOUCHED, {"item": "mug", "delta": delta, "reason": "lost"}, None, None)
+        assert "delta" in refused.value.details["errors"]
+
 
 class TestEvents:
     LINES = (Line(item="mug", quantity=2), Line(item="tea", quantity=1))
