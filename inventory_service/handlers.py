@@ -45,7 +45,7 @@ from shared.errors import BrokenRule, Conflict, ProductExists, ProductNotFound
 from shared.publications import Publications
 
 SERVICE = "inventory_service"
-DUE_AT_ONCE = 200
+DUE_AT_ONCE = 400
 _PUBLICATIONS = Publications(SERVICE, PUBLISHED)
 _RESERVATION_STATUS = {
     HoldingStatus.HELD: "RESERVED",
