@@ -18,7 +18,8 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from payment_service import psp_book as book
-from payment_service.webhooks import PROCESSING, SIGNATURE_HEADER, sign
+from payment_service.psp_webhooks import PROCESSING
+from payment_service.webhooks import SIGNATURE_HEADER, sign
 from shared.logs import get_logger
 
 log = get_logger(__name__)

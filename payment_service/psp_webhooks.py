@@ -13,9 +13,9 @@ from typing import Any
 import orjson
 
 from payment_service.psp_behaviour import Behaviour
-from payment_service.webhooks import FAILED, PROCESSING, SUCCEEDED
 from shared.envelope import new_id
 
+PROCESSING, SUCCEEDED, FAILED = "charge.processing", "charge.succeeded", "charge.failed"
 _DECIDED_WITHIN = timedelta(milliseconds=500)
 _COPIES_APART = timedelta(milliseconds=100)
 

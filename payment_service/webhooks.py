@@ -95,9 +95,9 @@ def _event(body: str) -> WebhookEvent:
     data = document.get("data")
     if not isinstance(data, dict):
         raise _refusal("data", "should be an object")
-    return WebhookEvent(
-        id=_short_text(document, "id"), key=_short_text(data, "key"), outcome=_outcome(document.get("type"), data)
-    )
+    # A key that is none of ours is for whoever knows the keys to notice, also when it is empty.
+    key = _short_text(data, "key", least=0)
+    return WebhookEvent(id=_short_text(document, "id"), key=key, outcome=_outcome(document.get("type"), data))
 
 
 def _document(body: str) -> dict[str, Any]:
@@ -121,10 +121,10 @@ def _outcome(kind: Any, data: dict[str, Any]) -> Approved | Declined | Processin
     raise _refusal("type", f"should be {PROCESSING}, {SUCCEEDED} or {FAILED}")
 
 
-def _short_text(document: dict[str, Any], name: str) -> str:
+def _short_text(document: dict[str, Any], name: str, *, least: int = 1) -> str:
     value = document.get(name)
-    if not isinstance(value, str) or not 1 <= len(value) <= _LONGEST_TEXT or "\0" in value:
-        raise _refusal(name, f"should be a text of 1 to {_LONGEST_TEXT} characters")
+    if not isinstance(value, str) or not least <= len(value) <= _LONGEST_TEXT or "\0" in value:
+        raise _refusal(name, f"should be a text of {least} to {_LONGEST_TEXT} characters")
     return value
 
 
