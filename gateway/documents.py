@@ -83,6 +83,22 @@ class TimelineEntry(Document):
     payload = fields.Dict()
 
 
+class ReturnedLine(Document):
+    item = fields.String(required=True)
+    quantity = fields.Integer(required=True)
+
+
+class OrderReturn(Document):
+    """Lines of a fulfilled order that came back."""
+
+    id = fields.String(required=True, metadata={"format": "uuid"})
+    items = fields.List(fields.Nested(ReturnedLine), required=True)
+    restock = fields.Boolean(required=True)
+    refundAmount = fields.String(required=True, metadata={"examples": ["10.00"]})
+    status = fields.String(required=True)
+    createdAt = _time()
+
+
 class Order(OrderSummary):
     reason = _maybe_text()
     paymentMode = fields.String()
@@ -91,6 +107,17 @@ class Order(OrderSummary):
     updatedAt = _time()
     settledAt = _time(allow_none=True)
     deadlineAt = _time(allow_none=True)
+    awaitsApproval = fields.Boolean(metadata={"description": "The seller has to approve or decline first"})
+    fulfilRequestedAt = _time(allow_none=True)
+    tracking = _maybe_text()
+    refunded = fields.String(metadata={"description": "Given back of the price so far", "examples": ["0.00"]})
+    flag = fields.String(allow_none=True, metadata={"description": "Why an operator should look at it"})
+    flaggedAt = _time(allow_none=True)
+    returns = fields.List(fields.Nested(OrderReturn))
+    allowedActions = fields.List(
+        fields.String(metadata={"enum": ["cancel", "approve", "decline", "fulfil", "return"]}),
+        metadata={"description": "What may be asked of the order as it is now"},
+    )
     history = fields.List(fields.Nested(StatusChange), required=True)
     timeline = fields.List(fields.Nested(TimelineEntry), required=True)
     reservation = fields.Dict(allow_none=True)
@@ -120,6 +147,88 @@ class Product(Document):
 class ProductPage(Document):
     products = fields.List(fields.Nested(Product), required=True)
     nextCursor = _maybe_text()
+
+
+class HeldLine(Document):
+    item = fields.String(required=True)
+    quantity = fields.Integer(required=True)
+
+
+class Reservation(Document):
+    id = fields.String(required=True, metadata={"format": "uuid"})
+    kind = fields.String(required=True, metadata={"enum": ["order", "manual"]})
+    reference = _maybe_text()
+    status = fields.String(required=True)
+    generation = fields.Integer()
+    items = fields.List(fields.Nested(HeldLine), required=True)
+    expiresAt = _time(allow_none=True)
+    createdAt = _time()
+    endedAt = _time(allow_none=True)
+
+
+class ReservationPage(Document):
+    reservations = fields.List(fields.Nested(Reservation), required=True)
+    nextCursor = _maybe_text()
+
+
+class PaymentAttempt(Document):
+    """One operation at the provider: CHARGE, VOID or REFUND."""
+
+    id = fields.String(required=True)
+    kind = fields.String(required=True)
+    status = fields.String(required=True)
+    reason = _maybe_text()
+    amount = fields.String()
+    tries = fields.Integer()
+    startedAt = _time()
+    endedAt = _time(allow_none=True)
+
+
+class Refund(Document):
+    id = fields.String(required=True, metadata={"format": "uuid"})
+    amount = fields.String(required=True)
+    reason = fields.String(required=True)
+    status = fields.String(required=True)
+    createdAt = _time()
+    endedAt = _time(allow_none=True)
+
+
+class Payment(Document):
+    id = fields.String(required=True, metadata={"format": "uuid"})
+    orderId = fields.String(required=True, metadata={"format": "uuid"})
+    status = fields.String(required=True)
+    amount = fields.String(required=True)
+    currency = fields.String(required=True)
+    refunded = fields.String()
+    mode = fields.String()
+    expiresAt = _time(allow_none=True)
+    pspReference = _maybe_text()
+    createdAt = _time()
+    updatedAt = _time()
+    attempts = fields.List(fields.Nested(PaymentAttempt))
+    refunds = fields.List(fields.Nested(Refund))
+
+
+class WebhookData(Document):
+    key = fields.String(required=True, metadata={"description": "The idempotency key of the charge"})
+    reference = _maybe_text()
+    status = fields.String(required=True)
+    reason = _maybe_text()
+
+
+class Webhook(Document):
+    """What the provider sends; read only after its signature was found right."""
+
+    id = fields.String(required=True)
+    type = fields.String(required=True)
+    data = fields.Nested(WebhookData, required=True)
+    createdAt = _time()
+
+
+class WebhookReceipt(Document):
+    applied = fields.Boolean(
+        required=True, metadata={"description": "false: known before, or too late to matter; do not send it again"}
+    )
 
 
 class Liveness(Document):

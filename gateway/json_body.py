@@ -1,6 +1,6 @@
 """Reads a request's JSON strictly: what two parsers could understand differently is refused.
 
-Owns: which bodies count as JSON. Must not know: schemas or endpoints.
+Owns: which bodies count as JSON, parsed or as they are. Must not know: schemas or endpoints.
 """
 
 from __future__ import annotations
@@ -22,11 +22,24 @@ def read_json(request: Request) -> Any:
     Raises UnsupportedMediaType unless it is declared as uncompressed JSON, RequestEntityTooLarge, or MalformedJson
     if it is empty, not UTF-8, has duplicate names, NaN or Infinity, absurdly long numbers, or is nested too deeply.
     """
+    _require_json_type(request)
+    return parse_json(_read_bytes(request))
+
+
+def read_text(request: Request) -> str:
+    """The body exactly as it was sent, for a signature covers its bytes; nothing is parsed.
+
+    Raises UnsupportedMediaType, RequestEntityTooLarge, or MalformedJson if it is not UTF-8.
+    """
+    _require_json_type(request)
+    return _decoded(_read_bytes(request))
+
+
+def _require_json_type(request: Request) -> None:
     if request.mimetype != "application/json":
         raise UnsupportedMediaType("Send the body as Content-Type: application/json")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("Send the body without Content-Encoding")
-    return parse_json(_read_bytes(request))
 
 
 def _read_bytes(request: Request) -> bytes:
@@ -37,11 +50,16 @@ def _read_bytes(request: Request) -> bytes:
     return body
 
 
-def parse_json(body: bytes) -> Any:
+def _decoded(body: bytes) -> str:
     try:
-        value = json.loads(body.decode("utf-8"), object_pairs_hook=_unique_names, parse_constant=_refuse_constant)
+        return body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise MalformedJson("The body is not UTF-8") from error
+
+
+def parse_json(body: bytes) -> Any:
+    try:
+        value = json.loads(_decoded(body), object_pairs_hook=_unique_names, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         raise MalformedJson(f"{error.msg} at line {error.lineno}, column {error.colno}") from error
     except RecursionError as error:

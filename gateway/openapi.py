@@ -58,11 +58,18 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest has no typ
         return cast(Callable[[View], View], super().response(status_code, schema, **options))
 
     @staticmethod
-    def documented(*, problems: tuple[int, ...], headers: tuple[dict[str, Any], ...] = ()) -> Callable[[View], View]:
-        """Describe what no schema shows: error statuses, and headers that are read."""
+    def documented(
+        *, problems: tuple[int, ...], headers: tuple[dict[str, Any], ...] = (), body: type[ma.Schema] | None = None
+    ) -> Callable[[View], View]:
+        """Describe what no argument shows: error statuses, headers that are read, a body that is taken as it is."""
         responses = {status: _problem_response(HTTPStatus(status).phrase) for status in problems}
         parameters = {"parameters": list(headers)} if headers else {}
-        return cast(Callable[[View], View], Blueprint.doc(responses=responses, **parameters))
+        request_body = {"requestBody": _json_body(body)} if body else {}
+        return cast(Callable[[View], View], Blueprint.doc(responses=responses, **parameters, **request_body))
+
+
+def _json_body(schema: type[ma.Schema]) -> dict[str, Any]:
+    return {"required": True, "content": {"application/json": {"schema": schema}}}
 
 
 def _problem_response(description: str) -> dict[str, Any]:

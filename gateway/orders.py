@@ -1,4 +1,4 @@
-"""Orders over HTTP: place, look at, list, cancel.
+"""Orders over HTTP: place, look at, list, and what customer and seller ask of them.
 
 Owns: the endpoints under /orders. Must not know: how an order is decided; the order service is asked.
 """
@@ -6,27 +6,22 @@ Owns: the endpoints under /orders. Must not know: how an order is decided; the o
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
 
 from flask import Response, url_for
 
 from gateway import idempotency
-from gateway.documents import Order, OrderPage, OrderSummary
+from gateway.documents import Order, OrderPage, OrderReturn, OrderSummary
 from gateway.openapi import ApiBlueprint
+from gateway.paths import as_uuid, uuid_parameter
 from gateway.request_id import request_id
 from gateway.responses import json_response
-from gateway.schemas import Cancellation, NewOrder, OrderQuery
+from gateway.schemas import Cancellation, Fulfilment, NewOrder, NewReturn, Nothing, OrderQuery
 from gateway.services import ORDER_SERVICE, services
 from shared.errors import OrderNotFound
 
 blueprint = ApiBlueprint("orders", __name__, url_prefix="/api/v1/orders", description="Orders and their sagas")
 
-_ORDER_ID = {
-    "in": "path",
-    "name": "order_id",
-    "required": True,
-    "schema": {"type": "string", "format": "uuid"},
-}
+_ORDER_ID = uuid_parameter("order_id")
 
 
 @blueprint.route("", methods=["POST"])
@@ -45,9 +40,7 @@ def place_order(order: dict[str, Any]) -> Response:
         idempotency_key=idempotency.idempotency_key(),
         correlation_id=request_id(),
     )
-    accepted = placed["order"]
-    headers = {"Location": url_for("orders.get_order", order_id=accepted["id"])}
-    return json_response(accepted, 202, headers | idempotency.replay_header(placed["replayed"]))
+    return _accepted(placed["order"], placed["order"]["id"], idempotency.replay_header(placed["replayed"]))
 
 
 @blueprint.route("", methods=["GET"])
@@ -71,8 +64,8 @@ def list_orders(query: dict[str, Any]) -> Response:
 @blueprint.response(200, Order)
 @blueprint.documented(problems=(404, 503, 504))
 def get_order(order_id: str) -> Response:
-    """An order with its items, status history and saga timeline"""
-    order = services().call(ORDER_SERVICE, "get_order", order_id=_as_uuid(order_id))
+    """An order with its items, status history, saga timeline, and what may be asked of it now"""
+    order = services().call(ORDER_SERVICE, "get_order", order_id=_as_order_id(order_id))
     return json_response(order)
 
 
@@ -81,27 +74,82 @@ def get_order(order_id: str) -> Response:
 @blueprint.documented(problems=(404, 409, 413, 415, 422, 503, 504))
 @blueprint.arguments(Cancellation)
 def cancel_order(cancellation: dict[str, Any], order_id: str) -> Response:
-    """Cancel an order that is not fulfilled yet
+    """Cancel an order whose fulfilment was not asked for yet
 
     Safe to repeat: an order that is cancelled already stays as it is.
     """
-    cancelled = services().call(
+    return _ask("cancel_order", order_id, by=cancellation["by"])
+
+
+@blueprint.route("/<order_id>/approve", methods=["POST"], parameters=[_ORDER_ID])
+@blueprint.response(202, Order, description="Approved; its stock is reserved next")
+@blueprint.documented(problems=(404, 409, 413, 415, 422, 503, 504))
+@blueprint.arguments(Nothing)
+def approve_order(_nothing: dict[str, Any], order_id: str) -> Response:
+    """Approve an order of a product that requires it
+
+    Safe to repeat: an order that was approved before stays as it is.
+    """
+    return _ask("approve_order", order_id, by="seller")
+
+
+@blueprint.route("/<order_id>/decline", methods=["POST"], parameters=[_ORDER_ID])
+@blueprint.response(202, Order, description="Declined: cancelled by its seller")
+@blueprint.documented(problems=(404, 409, 413, 415, 422, 503, 504))
+@blueprint.arguments(Nothing)
+def decline_order(_nothing: dict[str, Any], order_id: str) -> Response:
+    """Decline an order that waits for its seller's approval"""
+    return _ask("decline_order", order_id, by="seller")
+
+
+def _ask(method: str, order_id: str, *, by: str) -> Response:
+    """Idempotent by nature: no key is needed to repeat these."""
+    order = services().call(ORDER_SERVICE, method, order_id=_as_order_id(order_id), by=by, correlation_id=request_id())
+    return _accepted(order, order["id"])
+
+
+@blueprint.route("/<order_id>/fulfil", methods=["POST"], parameters=[_ORDER_ID])
+@blueprint.response(202, Order, description="Shipped; FULFILLED once its stock is off the shelf")
+@blueprint.documented(problems=(400, 404, 409, 413, 415, 422, 503, 504), headers=(idempotency.PARAMETER,))
+@blueprint.arguments(Fulfilment)
+def fulfil_order(fulfilment: dict[str, Any], order_id: str) -> Response:
+    """Ship a confirmed order; from then on it cannot be cancelled"""
+    fulfilled = services().call(
         ORDER_SERVICE,
-        "cancel_order",
-        order_id=_as_uuid(order_id),
-        by=cancellation["by"],
+        "fulfil_order",
+        order_id=_as_order_id(order_id),
+        tracking=fulfilment.get("tracking"),
+        idempotency_key=idempotency.idempotency_key(),
         correlation_id=request_id(),
     )
-    headers = {"Location": url_for("orders.get_order", order_id=cancelled["id"])}
-    return json_response(cancelled, 202, headers)
+    return _accepted(fulfilled["order"], fulfilled["order"]["id"], idempotency.replay_header(fulfilled["replayed"]))
 
 
-def _as_uuid(text: str) -> str:
-    """The id in its usual form; what is no UUID cannot be an order's id."""
-    try:
-        parsed = UUID(text) if len(text) == 36 else None
-    except ValueError:
-        parsed = None
-    if parsed is None:
-        raise OrderNotFound("There is no order with this id")
-    return str(parsed)
+@blueprint.route("/<order_id>/returns", methods=["POST"], parameters=[_ORDER_ID])
+@blueprint.response(202, OrderReturn, description="Taken back; the order at Location shows when the money is")
+@blueprint.documented(problems=(400, 404, 409, 413, 415, 422, 503, 504), headers=(idempotency.PARAMETER,))
+@blueprint.arguments(NewReturn)
+def return_order(goods: dict[str, Any], order_id: str) -> Response:
+    """Take lines of a fulfilled order back and refund them
+
+    Never more than was shipped and not returned yet. Without refundAmount the lines' price is given back.
+    """
+    id_ = _as_order_id(order_id)
+    taken = services().call(
+        ORDER_SERVICE,
+        "return_order",
+        order_id=id_,
+        goods=goods,
+        idempotency_key=idempotency.idempotency_key(),
+        correlation_id=request_id(),
+    )
+    return _accepted(taken["return"], id_, idempotency.replay_header(taken["replayed"]))
+
+
+def _accepted(body: Any, order_id: str, headers: dict[str, str] | None = None) -> Response:
+    """202: the order at Location shows what comes of it."""
+    return json_response(body, 202, {"Location": url_for("orders.get_order", order_id=order_id)} | (headers or {}))
+
+
+def _as_order_id(text: str) -> str:
+    return as_uuid(text, OrderNotFound("There is no order with this id"))

@@ -11,10 +11,11 @@ from flask import Response, url_for
 
 from gateway import idempotency
 from gateway.documents import Product, ProductPage
+from gateway.fields import ITEM_PATTERN, is_item_id
 from gateway.openapi import ApiBlueprint
 from gateway.request_id import request_id
 from gateway.responses import json_response
-from gateway.schemas import ITEM_PATTERN, NewProduct, ProductQuery, is_item_id
+from gateway.schemas import NewProduct, ProductQuery
 from gateway.services import INVENTORY_SERVICE, services
 from shared.errors import ProductNotFound
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from harness.services import FakeServices
 
 from gateway.app import create_app
 from gateway.services import ServiceUnavailable
@@ -16,21 +17,6 @@ ORDER_ID = "0190b4e2-7a3c-7c51-9d1e-3f6a1b2c4d5e"
 ORDER = {"id": ORDER_ID, "userId": "anna", "status": "PENDING", "price": "20.00", "currency": "EUR"}
 PRODUCT = {"item": "mug", "name": "Mug", "sellerId": "s1", "price": "10.00", "currency": "EUR"}
 KEY = {"Idempotency-Key": "checkout-1"}
-
-
-class FakeServices:
-    """Answers from a table, or raises what the table holds; remembers what it was asked."""
-
-    def __init__(self) -> None:
-        self.answers: dict[str, Any] = {}
-        self.calls: list[tuple[str, str, dict[str, Any]]] = []
-
-    def call(self, service: str, method: str, timeout_s: float | None = None, **kwargs: Any) -> Any:
-        self.calls.append((service, method, kwargs))
-        answer = self.answers[f"{service}.{method}"]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
 
 
 @pytest.fixture
@@ -245,6 +231,17 @@ class TestHealth:
         names = ("order_service", "inventory_service", "payment_service")
         assert response.get_json() == {"status": "ready", "services": dict.fromkeys(names, up)}
 
+    def test_a_provider_out_of_reach_is_shown_and_harms_nobody(
+        self, client: FlaskClient, services: FakeServices
+    ) -> None:
+        self.all_up(services)
+        services.answers["payment_service.health"]["pspCircuit"] = "open"
+
+        response = client.get("/health/ready")
+
+        assert response.status_code == 200
+        assert response.get_json()["services"]["payment_service"]["pspCircuit"] == "open"
+
     @pytest.mark.parametrize(
         "trouble",
         [
@@ -280,5 +277,55 @@ def test_openapi_describes_every_endpoint(client: FlaskClient) -> None:
         "get /api/v1/products/{item}",
         "get /api/v1/health/live",
         "get /api/v1/health/ready",
+        "post /api/v1/orders/{order_id}/cancel",
+        "post /api/v1/orders/{order_id}/approve",
+        "post /api/v1/orders/{order_id}/decline",
+        "post /api/v1/orders/{order_id}/fulfil",
+        "post /api/v1/orders/{order_id}/returns",
+        "get /api/v1/payments/{payment_id}",
+        "post /api/v1/payments/{payment_id}/confirm",
+        "post /api/v1/payments/{payment_id}/refund",
+        "post /api/v1/inventory/reserve",
+        "post /api/v1/inventory/release",
+        "post /api/v1/inventory/commit",
+        "post /api/v1/inventory/adjust",
+        "get /api/v1/reservations",
+        "get /api/v1/reservations/{reservation_id}",
+        "post /api/v1/psp/webhooks",
     }
     assert "application/problem+json" in document["components"]["responses"]["Problem"]["content"]
+
+
+KEYED = (
+    "post /api/v1/orders",
+    "post /api/v1/products",
+    "post /api/v1/orders/{order_id}/fulfil",
+    "post /api/v1/orders/{order_id}/returns",
+    "post /api/v1/payments/{payment_id}/confirm",
+    "post /api/v1/payments/{payment_id}/refund",
+    "post /api/v1/inventory/reserve",
+    "post /api/v1/inventory/release",
+    "post /api/v1/inventory/commit",
+    "post /api/v1/inventory/adjust",
+)
+
+
+def test_openapi_says_where_a_key_is_needed(client: FlaskClient) -> None:
+    document = client.get("/openapi.json").get_json()
+
+    keyed = {
+        f"{verb} {path}"
+        for path, verbs in document["paths"].items()
+        for verb, operation in verbs.items()
+        if verb != "parameters"
+        for parameter in operation.get("parameters", ())
+        if parameter.get("name") == "Idempotency-Key" and parameter["required"]
+    }
+    assert keyed == set(KEYED)
+
+
+def test_openapi_shows_the_body_of_a_webhook(client: FlaskClient) -> None:
+    operation = client.get("/openapi.json").get_json()["paths"]["/api/v1/psp/webhooks"]["post"]
+
+    assert operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].endswith("/Webhook")
+    assert [parameter["name"] for parameter in operation["parameters"]] == ["PSP-Signature"]

@@ -24,6 +24,7 @@ NOT_FOR_CLIENTS = {
     "invalid_envelope",
     "unknown_schema_version",
     "invalid_payload",
+    "older_than_horizon",
     "broken_rule",
     "retries_exhausted",
     "provider_unavailable",

@@ -1,0 +1,158 @@
+"""The kinds of values clients may send, each strict and documented.
+
+Owns: what counts as an item id, money, a text, a truth, a page's size. Must not know: which request has which field.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import marshmallow as ma
+from marshmallow import fields, validate
+
+ITEM_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+MONEY_PATTERN = r"^(?!0(\.0{1,2})?$)(0|[1-9][0-9]{0,6})(\.[0-9]{1,2})?$"
+MONEY_OR_NOTHING_PATTERN = r"^(0|[1-9][0-9]{0,6})(\.[0-9]{1,2})?$"
+CURSOR_PATTERN = r"^[A-Za-z0-9_=.~-]{1,512}$"
+UUID_PATTERN = r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"
+MAX_PAGE = 100
+
+_DIGITS = re.compile(r"[0-9]{1,9}")
+_ITEM = re.compile(ITEM_PATTERN)
+_UUID = re.compile(UUID_PATTERN)
+
+
+def is_item_id(text: str) -> bool:
+    return _ITEM.fullmatch(text) is not None
+
+
+def is_uuid(text: str) -> bool:
+    """In its usual form only: 36 characters, without braces or a prefix."""
+    return _UUID.fullmatch(text) is not None
+
+
+class Matches(validate.Regexp):
+    """A regular expression for the whole string: ``$`` alone would let a line feed follow."""
+
+    regex: re.Pattern[str]
+
+    def __call__(self, value: str) -> str:  # type: ignore[override]  # marshmallow overloads for bytes
+        if self.regex.fullmatch(value) is None:
+            raise ma.ValidationError(self.error)
+        return value
+
+
+class Text(fields.String):
+    """A non-empty string that every store and log can hold: no NUL, no half of a surrogate pair."""
+
+    default_error_messages = {  # noqa: RUF012 -- as marshmallow declares it
+        "nul": "May not contain NUL characters.",
+        "surrogate": "May not contain unpaired surrogates.",
+        "blank": "May not be blank.",
+        "control": "May not contain control characters.",
+    }
+
+    def __init__(self, *, max_length: int, **options: Any) -> None:
+        super().__init__(
+            validate=validate.Length(min=1, max=max_length), metadata={"pattern": r"^[^\u0000]*$"}, **options
+        )
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        if "\x00" in text:
+            raise self.make_error("nul")
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise self.make_error("surrogate")
+        if any(character < " " or character == "\x7f" for character in text):
+            raise self.make_error("control")
+        if not text.strip():
+            raise self.make_error("blank")
+        return text
+
+
+class Money(fields.String):
+    """A positive decimal string such as "10.00"; a JSON number is refused, for it may have been rounded."""
+
+    pattern = MONEY_PATTERN
+    default_error_messages = {  # noqa: RUF012 -- as marshmallow declares it
+        "invalid": 'Must be a decimal string such as "10.00".',
+        "amount": "Must be from 0.01 to 9999999.99, with at most two digits after the point.",
+    }
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(metadata={"pattern": self.pattern, "examples": ["10.00"]}, **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        if re.fullmatch(self.pattern, text) is None:
+            raise self.make_error("amount")
+        return f"{Decimal(text):.2f}"
+
+
+class MoneyOrNothing(Money):
+    """The same, but "0.00" is an amount too."""
+
+    pattern = MONEY_OR_NOTHING_PATTERN
+    default_error_messages = {  # noqa: RUF012 -- as marshmallow declares it
+        "amount": "Must be from 0.00 to 9999999.99, with at most two digits after the point.",
+    }
+
+
+class Truth(fields.Boolean):
+    """true or false, and nothing that merely resembles them."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
+
+
+class QueryCount(fields.Integer):
+    """A whole number in a query string, in plain ASCII digits."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
+        if _DIGITS.fullmatch(value) is None:
+            raise self.make_error("invalid", input=value)
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
+def whole_number(minimum: int, maximum: int, *, required: bool = True) -> fields.Integer:
+    return fields.Integer(required=required, strict=True, validate=validate.Range(min=minimum, max=maximum))
+
+
+def change_of(maximum: int) -> fields.Integer:
+    """A whole number that is not 0, up or down."""
+    in_range = validate.Range(min=-maximum, max=maximum)
+    return fields.Integer(
+        required=True,
+        strict=True,
+        validate=[in_range, validate.NoneOf([0], error="Must not be 0.")],
+        metadata={"not": {"const": 0}},
+    )
+
+
+def item_id() -> fields.String:
+    return fields.String(required=True, validate=Matches(ITEM_PATTERN, error="Not an item id."))
+
+
+def uuid_text() -> fields.String:
+    return fields.String(
+        required=True, validate=Matches(UUID_PATTERN, error="Not a UUID."), metadata={"format": "uuid"}
+    )
+
+
+def currency(*, required: bool) -> fields.String:
+    return fields.String(
+        required=required, validate=Matches(r"^[A-Z]{3}$", error="Must be a currency code such as EUR.")
+    )
+
+
+def cursor() -> fields.String:
+    return fields.String(validate=Matches(CURSOR_PATTERN, error="Not a cursor of this API."))
+
+
+def limit() -> QueryCount:
+    return QueryCount(load_default=50, validate=validate.Range(min=1, max=MAX_PAGE))

@@ -1,0 +1,24 @@
+"""Ids that stand in a path: read once, in one way, before any service is asked.
+
+Owns: their form and their documentation. Must not know: what they name.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from gateway.fields import is_uuid
+from shared.errors import NotFound
+
+
+def uuid_parameter(name: str) -> dict[str, Any]:
+    """How the OpenAPI document shows it."""
+    return {"in": "path", "name": name, "required": True, "schema": {"type": "string", "format": "uuid"}}
+
+
+def as_uuid(text: str, missing: NotFound) -> str:
+    """The id in its usual form; what is no UUID names nothing, so ``missing`` is raised."""
+    if not is_uuid(text):
+        raise missing
+    return str(UUID(text))
