@@ -186,9 +186,13 @@ class PaymentAttempt(Document):
 
 class Refund(Document):
     id = fields.String(required=True, metadata={"format": "uuid"})
+    paymentId = fields.String(metadata={"format": "uuid"})
+    orderId = fields.String(metadata={"format": "uuid"})
     amount = fields.String(required=True)
+    currency = fields.String()
     reason = fields.String(required=True)
     status = fields.String(required=True)
+    failure = _maybe_text()
     createdAt = _time()
     endedAt = _time(allow_none=True)
 
@@ -200,8 +204,12 @@ class Payment(Document):
     amount = fields.String(required=True)
     currency = fields.String(required=True)
     refunded = fields.String()
+    refunding = fields.String(metadata={"description": "Sum of the refunds under way"})
+    userId = _maybe_text()
     mode = fields.String()
     expiresAt = _time(allow_none=True)
+    charging = fields.Boolean()
+    attemptsLeft = fields.Integer(metadata={"description": "How often its customer may still try to pay"})
     pspReference = _maybe_text()
     createdAt = _time()
     updatedAt = _time()

@@ -17,6 +17,7 @@ from gateway.fields import (
     Money,
     MoneyOrNothing,
     Text,
+    Token,
     Truth,
     change_of,
     currency,
@@ -63,7 +64,7 @@ class ShippingAddress(ma.Schema):
 class NewOrder(ma.Schema):
     userId = Text(max_length=64, required=True)
     items = _lines()
-    paymentMethod = Text(max_length=64, load_default="tok_success")
+    paymentMethod = Token(max_length=64, load_default="tok_success")
     paymentMode = fields.String(load_default="auto", validate=validate.OneOf(("auto", "manual")))
     price = Money()
     currency = currency(required=False)
@@ -112,7 +113,7 @@ class ProductQuery(ma.Schema):
 class NewHold(ma.Schema):
     items = _lines()
     ttlSeconds = whole_number(1, LONGEST_HOLD_S, required=False)
-    reference = Text(max_length=64)
+    reference = Text(max_length=200)
 
 
 class HeldReservation(ma.Schema):
@@ -135,7 +136,7 @@ class ReservationQuery(ma.Schema):
 
 
 class Confirmation(ma.Schema):
-    paymentMethod = Text(max_length=64, required=True)
+    paymentMethod = Token(max_length=64, required=True)
 
 
 class NewRefund(ma.Schema):

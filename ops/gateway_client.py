@@ -7,9 +7,11 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 _TIMEOUT_S = 15
+_JSON = {"Content-Type": "application/json"}
 
 
 class Refused(Exception):
@@ -25,6 +27,24 @@ class Refused(Exception):
         return str(self.problem.get("code"))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What came back, a problem document included."""
+
+    status: int
+    body: Any
+    headers: Mapping[str, str]
+
+    @property
+    def words(self) -> str:
+        """ "202", or "409 order_not_cancellable"."""
+        return str(self.status) if self.status < 400 else f"{self.status} {self.body.get('code')}"
+
+    @property
+    def is_replayed(self) -> bool:
+        return self.headers.get("Idempotent-Replayed") == "true"
+
+
 class GatewayClient:
     """Raises Refused for problem documents and OSError when the gateway cannot be reached."""
 
@@ -32,12 +52,15 @@ class GatewayClient:
         self._url = url.rstrip("/") + "/api/v1"
 
     def get(self, path: str) -> Any:
-        return self._send("GET", path, None, {})
+        return _accepted(self.send("GET", path))
 
     def post(self, path: str, body: Mapping[str, Any], *, key: str | None = None) -> Any:
         """A write with its Idempotency-Key, so that repeating the call with the same ``key`` is safe."""
-        headers = {"Content-Type": "application/json", "Idempotency-Key": key or str(uuid.uuid4())}
-        return self._send("POST", path, json.dumps(body).encode(), headers)
+        return _accepted(self.ask(path, body, key=key))
+
+    def ask(self, path: str, body: Mapping[str, Any], *, key: str | None = None) -> Answer:
+        """The same, for whoever wants to see the answer whatever it is."""
+        return self.send("POST", path, json.dumps(body).encode(), {"Idempotency-Key": key or str(uuid.uuid4())})
 
     def can_order(self, items: Sequence[str]) -> bool:
         """Whether the order service knows the price of each; a new product takes a moment to get there.
@@ -51,16 +74,27 @@ class GatewayClient:
             return refused.code == "price_mismatch"
         return True
 
-    def _send(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Any:
+    def send(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Any request, with its body as it is; problem documents are answers too."""
         url = self._url + path
         if not url.startswith(("http://", "https://")):
             raise ValueError(f"not an HTTP address: {url}")
-        request = urllib.request.Request(url, data=body, headers=dict(headers), method=method)  # noqa: S310
+        sent = {**_JSON, **(headers or {})} if body is not None else dict(headers or {})
+        request = urllib.request.Request(url, data=body, headers=sent, method=method)  # noqa: S310
         try:
             with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310
-                return json.load(response)
+                return Answer(status=response.status, body=json.load(response), headers=dict(response.headers))
         except urllib.error.HTTPError as error:
-            raise Refused(error.code, _problem(error.read())) from error
+            with error:
+                return Answer(status=error.code, body=_problem(error.read()), headers=dict(error.headers))
+
+
+def _accepted(answer: Answer) -> Any:
+    if answer.status >= 400:
+        raise Refused(answer.status, answer.body)
+    return answer.body
 
 
 def _problem(body: bytes) -> Mapping[str, Any]:

@@ -84,7 +84,7 @@ class TestReserve:
             (WANTED | {"ttlSeconds": 1.5}, "#/ttlSeconds"),
             (WANTED | {"ttlSeconds": None}, "#/ttlSeconds"),
             (WANTED | {"reference": ""}, "#/reference"),
-            (WANTED | {"reference": "x" * 65}, "#/reference"),
+            (WANTED | {"reference": "x" * 201}, "#/reference"),
             (WANTED | {"orderId": HOLD_ID}, "#/orderId"),
         ],
     )
@@ -233,10 +233,10 @@ class TestReservations:
         page = {"reservations": [HOLD], "nextCursor": "abc="}
         services.answers["inventory_service.list_reservations"] = page
 
-        response = client.get("/api/v1/reservations?limit=5&cursor=xyz=&status=EXPIRED")
+        response = client.get("/api/v1/reservations?limit=5&cursor=2026-01-01T00:00:00.000000Z_x=&status=EXPIRED")
 
         assert response.get_json() == page
-        assert services.calls[0][2] == {"limit": 5, "cursor": "xyz=", "status": "EXPIRED"}
+        assert services.calls[0][2] == {"limit": 5, "cursor": "2026-01-01T00:00:00.000000Z_x=", "status": "EXPIRED"}
 
     def test_listing_has_defaults(self, client: FlaskClient, services: FakeServices) -> None:
         services.answers["inventory_service.list_reservations"] = {"reservations": [], "nextCursor": None}

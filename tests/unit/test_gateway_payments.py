@@ -98,6 +98,8 @@ class TestConfirm:
             ({"paymentMethod": "x" * 65}, "#/paymentMethod"),
             ({"paymentMethod": 4242424242424242}, "#/paymentMethod"),
             ({"paymentMethod": None}, "#/paymentMethod"),
+            ({"paymentMethod": "4242424242424242"}, "#/paymentMethod"),
+            ({"paymentMethod": " 4242 4242-4242.4242 "}, "#/paymentMethod"),
             ({"paymentMethod": "tok_success", "cardNumber": "4242424242424242"}, "#/cardNumber"),
         ],
     )

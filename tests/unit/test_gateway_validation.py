@@ -74,6 +74,7 @@ def address(**changes: Any) -> dict[str, Any]:
         (one_line(quantity=10**400), "#/items/0/quantity"),
         (one_line(price="1.00"), "#/items/0/price"),
         (new_order(paymentMethod="x" * 65), "#/paymentMethod"),
+        (new_order(paymentMethod="4000 0000 0000 9995"), "#/paymentMethod"),
         (new_order(paymentMode="later"), "#/paymentMode"),
         (new_order(paymentMode=["auto"]), "#/paymentMode"),
         (new_order(currency="eur"), "#/currency"),

@@ -1,4 +1,4 @@
-"""Owns: the scenarios of the demo: what is done and what must come of it. Must not know: screens, databases.
+"""Owns: the short demo's way of playing: place orders, follow them to their end. Must not know: screens, databases.
 
 Each scenario plays through the gateway's HTTP API, as a customer would; only the kill takes hold of a process.
 """
@@ -6,32 +6,20 @@ Each scenario plays through the gateway's HTTP API, as a customer would; only th
 from __future__ import annotations
 
 import contextlib
-import os
-import secrets
-import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
-from ops.errors import StackError
-from ops.gateway_client import GatewayClient, Refused
+from ops.gateway_client import Refused
+from ops.scenarios.endings import Outcomes, is_whole
+from ops.scenarios.freezing import frozen
+from ops.scenarios.shop import Shop
 from ops.stack import Stack
 from ops.waiting import holds_within
 
 SAGA_TIMEOUT_S = 90.0
 _PAUSE_S = 0.03
-
-
-Outcomes = tuple[tuple[str, str | None], ...]
-"""Statuses of orders in any order, each with its reason (None for a confirmed one)."""
-
-CONFIRMED = ("CONFIRMED", None)
-
-
-def cancelled(reason: str) -> tuple[str, str | None]:
-    return ("CANCELLED", reason)
 
 
 @dataclass(kw_only=True)
@@ -57,46 +45,11 @@ Watch = Callable[[dict[str, Any]], None]
 """Called with an order each time it was read, so that a screen can show its timeline growing."""
 
 
-class Shop:
-    """A small catalogue of its own for each run, so that the demo can be played again and again."""
-
-    def __init__(self, client: GatewayClient) -> None:
-        self.client = client
-        run = secrets.token_hex(3)
-        self.lamp, self.chair, self.vase = (f"{name}-{run}" for name in ("lamp", "chair", "vase"))
-
-    def items(self) -> tuple[str, ...]:
-        return (self.lamp, self.chair, self.vase)
-
-    def stock_up(self) -> None:
-        """Three products; returns when they can be ordered. Raises StackError."""
-        for item, price, on_hand in ((self.lamp, "49.90", 10), (self.chair, "120.00", 5), (self.vase, "30.00", 1)):
-            self.client.post(
-                "/products",
-                {
-                    "item": item,
-                    "name": item.partition("-")[0].title(),
-                    "sellerId": "seller-1",
-                    "price": price,
-                    "currency": "EUR",
-                    "onHand": on_hand,
-                },
-            )
-        if not holds_within(lambda: self.client.can_order(self.items()), timeout_s=20):
-            raise StackError("PRODUCT_UPDATED did not reach the order service within 20 s")
-
-
-def order(user: str, lines: Mapping[str, int], **more: Any) -> dict[str, Any]:
-    items = [{"item": item, "quantity": quantity} for item, quantity in lines.items()]
-    return {"userId": user, "items": items, **more}
-
-
 class Player:
     """Plays scenarios on one stack. ``watch`` sees every order as it develops."""
 
     def __init__(self, stack: Stack, shop: Shop, watch: Watch) -> None:
         self._stack = stack
-        self._shop = shop
         self._client = shop.client
         self._watch = watch
 
@@ -134,52 +87,28 @@ class Player:
                 self._watch(latest)
             return bool(latest) and is_whole(latest)
 
-        if not holds_within(has_ended, timeout_s=SAGA_TIMEOUT_S + _waits_until_expiry_s(latest), pause_s=_PAUSE_S):
+        if not holds_within(has_ended, timeout_s=SAGA_TIMEOUT_S, pause_s=_PAUSE_S):
             scene.problem = f"order {order_id} did not end"
         return latest
+
+    def cancel(self, scene: Scene) -> None:
+        """As their customer, once they wait to be paid."""
+        for order_id in scene.order_ids:
+            self._wait_until_reserved(order_id)
+            self._client.post(f"/orders/{order_id}/cancel", {"by": "customer"})
 
     def kill_payment_service_over(self, scene: Scene) -> None:
         """SIGKILL the payment service once this order's event was sent to it. Within :meth:`frozen_payment_service`:
         frozen, it has the event in hand and has done nothing with it.
         """
-        order_id = scene.order_ids[0]
+        self._wait_until_reserved(scene.order_ids[0])
+        self._stack.kill("payment_service")
 
+    def _wait_until_reserved(self, order_id: str) -> None:
         def is_reserved() -> bool:
             return str(self._client.get(f"/orders/{order_id}")["status"]) == "RESERVED"
 
         holds_within(is_reserved, timeout_s=20, pause_s=_PAUSE_S)
-        self._stack.kill("payment_service")
 
     def frozen_payment_service(self) -> contextlib.AbstractContextManager[None]:
-        return _frozen(self._pid("payment_service"))
-
-    def _pid(self, name: str) -> int:
-        for process in self._stack.processes():
-            if process.name == name and process.pid:
-                return process.pid
-        raise StackError(f"{name} does not run")
-
-
-@contextlib.contextmanager
-def _frozen(pid: int) -> Any:
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGCONT)
-
-
-def is_whole(order_: Mapping[str, Any]) -> bool:
-    """Checkout has ended: confirmed, or cancelled with stock and money known to be settled."""
-    return order_["status"] in ("CONFIRMED", "FULFILLED") or (
-        order_["status"] == "CANCELLED" and order_["settledAt"] is not None
-    )
-
-
-def _waits_until_expiry_s(order_: Mapping[str, Any]) -> float:
-    reservation = order_.get("reservation") or {}
-    expires_at = reservation.get("expiresAt")
-    if expires_at is None:
-        return 0.0
-    return max(0.0, (datetime.fromisoformat(expires_at) - datetime.now(UTC)).total_seconds())
+        return frozen(self._stack, "payment_service")
