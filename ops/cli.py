@@ -198,13 +198,14 @@ def psql(stack: Stack, database: str, arguments: tuple[str, ...]) -> None:
 
 
 @main.command()
+@click.option("--all", "everything", is_flag=True, help="Every flow, many at once: expected against seen.")
 @click.pass_obj
 @readable_errors
-def demo(stack: Stack) -> None:
-    """Play the scenarios on the stack (it is started if need be) and print their timelines."""
+def demo(stack: Stack, everything: bool) -> None:
+    """Play a few scenarios on the stack (it is started if need be) and print their timelines."""
     # Looked up only now: the other commands must work without what the demo needs.
-    scenes = importlib.import_module("ops.demo")
-    sys.exit(scenes.run(stack, console(), os.environ))
+    played = importlib.import_module("ops.full_demo" if everything else "ops.demo")
+    sys.exit(played.run(stack, console(), os.environ))
 
 
 main.add_command(psp.commands)

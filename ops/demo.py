@@ -1,5 +1,5 @@
-"""Owns: `ordersaga demo`: the scenarios played on a real stack, shown as they happen, checked at the end.
-Must not know: how scenarios work (scenarios.py) or what makes an order whole (invariants.py).
+"""Owns: `ordersaga demo`: a few scenarios played on a real stack, shown as they happen, checked at the end.
+Must not know: how scenarios work (scenarios/) or what makes an order whole (invariants.py).
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from rich.table import Table
 
 from ops.display import show_where_to_look
 from ops.gateway_client import GatewayClient
-from ops.invariants import CHECKS, Books, open_work, violations
-from ops.scenarios import CONFIRMED, Outcomes, Player, Scene, Shop, cancelled, order
+from ops.invariants import Books
+from ops.proof import prove, show_invariants
+from ops.scenarios.endings import CONFIRMED, Outcomes, cancelled, in_words
+from ops.scenarios.player import Player, Scene
+from ops.scenarios.shop import Shop, order
 from ops.stack import Stack
-from ops.waiting import holds_within
 
-_SETTLE_S = 60.0
 _LANES = {
     "order_service": "[cyan]order    [/]",
     "inventory_service": "[magenta]inventory[/]",
@@ -39,9 +40,9 @@ def run(stack: Stack, console: Console, external: Mapping[str, str]) -> int:
     shop.stock_up()
     console.print(f"{shop.lamp}: 10 pieces, {shop.chair}: 5, {shop.vase}: 1")
     scenes = _play(stack, shop, console)
-    broken = _check(environment, console)
+    broken = prove(environment, console)
     _show_results(scenes, shop, environment, console)
-    _show_invariants(broken, console)
+    show_invariants(broken, console)
     show_where_to_look(console, stack)
     is_good = not broken and all(scene.is_as_expected for scene in scenes)
     console.print(
@@ -53,19 +54,12 @@ def run(stack: Stack, console: Console, external: Mapping[str, str]) -> int:
 def _play(stack: Stack, shop: Shop, console: Console) -> list[Scene]:
     screen = TimelineScreen(console)
     player = Player(stack, shop, screen.show)
-    # First, because it takes longest: nobody pays, and the reservation expires while the others play.
-    abandoned = player.begin(
-        "an abandoned checkout (nobody pays)",
-        (cancelled("reservation_expired"),),
-        order("ada", {shop.chair: 1}, paymentMode="manual"),
-    )
     scenes = []
     for name, expected, bodies in _simple_scenarios(shop):
         console.rule(f"[bold]{name}")
         scenes.append(player.follow(player.begin(name, expected, *bodies)))
+    scenes.append(_play_cancel(player, shop, console))
     scenes.append(_play_kill(player, shop, console))
-    console.rule(f"[bold]{abandoned.name}")
-    scenes.append(player.follow(abandoned))
     return scenes
 
 
@@ -91,6 +85,14 @@ def _simple_scenarios(shop: Shop) -> Sequence[Simple]:
             (order("ada", {shop.vase: 1}), order("bob", {shop.vase: 1})),
         ),
     )
+
+
+def _play_cancel(player: Player, shop: Shop, console: Console) -> Scene:
+    name = "given up by its customer before paying"
+    console.rule(f"[bold]{name}")
+    scene = player.begin(name, (cancelled("customer"),), order("ada", {shop.chair: 1}, paymentMode="manual"))
+    player.cancel(scene)
+    return player.follow(scene)
 
 
 def _play_kill(player: Player, shop: Shop, console: Console) -> Scene:
@@ -129,13 +131,6 @@ class TimelineScreen:
         self._console.print(f"  {passed_ms:>8.0f} ms  {lane}  [{colour}]{event['type']:<20}[/] [dim]{note}[/]")
 
 
-def _check(environment: Mapping[str, str], console: Console) -> list[str]:
-    with Books(environment) as books:
-        if not holds_within(lambda: open_work(books).is_done, timeout_s=_SETTLE_S):
-            console.print(f"[red]still open after {_SETTLE_S:.0f} s: {open_work(books)}[/]")
-        return violations(books)
-
-
 def _show_results(scenes: Sequence[Scene], shop: Shop, environment: Mapping[str, str], console: Console) -> None:
     console.rule("[bold]results")
     orders = Table("scenario", "expected", "seen", "")
@@ -152,7 +147,7 @@ def _show_results(scenes: Sequence[Scene], shop: Shop, environment: Mapping[str,
 
 
 def _words(statuses: Sequence[tuple[str, str | None]]) -> str:
-    return ", ".join(f"{status} ({reason})" if reason else status for status, reason in sorted(statuses, key=str))
+    return ", ".join(in_words(status, reason) for status, reason in sorted(statuses, key=str))
 
 
 def _ledger(scenes: Sequence[Scene], environment: Mapping[str, str]) -> Table:
@@ -170,10 +165,3 @@ def _ledger(scenes: Sequence[Scene], environment: Mapping[str, str]) -> Table:
     total = sum(balance for _, _, balance in rows)
     table.add_row("[bold]sum[/]", f"[bold]{total}[/]")
     return table
-
-
-def _show_invariants(broken: Sequence[str], console: Console) -> None:
-    for check in CHECKS:
-        console.print(f"[green]✓[/] {check}" if not broken else f"· {check}")
-    for violation in broken:
-        console.print(f"[bold red]✗[/] {violation}")

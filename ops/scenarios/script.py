@@ -5,6 +5,7 @@ Must not know: which flows there are, screens, databases.
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -12,6 +13,7 @@ from typing import Any
 
 from ops.gateway_client import Answer, GatewayClient, Refused
 from ops.scenarios.endings import in_words, is_whole
+from ops.scenarios.stage import Stage
 from ops.waiting import holds_within
 
 PATIENCE_S = 60.0
@@ -42,6 +44,7 @@ class Script:
 
     name: str
     client: GatewayClient
+    stage: Stage
     patience_s: float = PATIENCE_S
     findings: list[Finding] = field(default_factory=list)
 
@@ -152,6 +155,11 @@ class Script:
         answer = self.ask(path, body, key=key)
         self.expect(what, expected, answer.words)
         return answer
+
+    def wait(self, seconds: float, why: str) -> None:
+        """For what cannot be asked whether it has happened."""
+        end = time.monotonic() + seconds
+        self.until(lambda: time.monotonic() >= end, why)
 
     def until(self, condition: Callable[[], bool], what: str | Callable[[], str]) -> None:
         """Wait; a part of the system that is just down or busy is asked again. Raises NotSeen."""

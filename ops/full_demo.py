@@ -1,0 +1,156 @@
+"""Owns: `ordersaga demo --all`: every flow played on a real stack, many at once; expected against seen at the end.
+Must not know: what a flow does (scenarios/) or what makes an order whole (invariants.py).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.table import Table
+
+from ops.display import plain, show_where_to_look
+from ops.errors import StackError
+from ops.folder import StackFolder
+from ops.gateway_client import GatewayClient, Refused
+from ops.proof import prove, show_invariants
+from ops.psp_client import PspClient
+from ops.scenarios import (
+    approving,
+    bad_input,
+    cancelling,
+    checkout,
+    holding,
+    paying,
+    provider,
+    returning,
+    silence,
+)
+from ops.scenarios.script import LONG_PATIENCE_S, PATIENCE_S, Flow, NotSeen, Script
+from ops.scenarios.stage import Stage
+from ops.stack import Stack
+from ops.state import load_state
+
+# A silent service is given up in seconds instead of minutes; an order that is answered does not notice.
+SHORT_DEADLINES = {"PENDING_DEADLINE_S": "12", "FINISH_DEADLINE_S": "8"}
+_AT_ONCE = 8
+_LOG_WIDTH = 170
+# They wait for half a minute or more: begun first, followed at the end.
+LONG = (*paying.LONG_FLOWS, *provider.LONG_FLOWS)
+QUICK = (
+    *checkout.FLOWS,
+    *paying.FLOWS,
+    *approving.FLOWS,
+    *cancelling.FLOWS,
+    *provider.FLOWS,
+    *returning.FLOWS,
+    *holding.FLOWS,
+    *bad_input.FLOWS,
+)
+# They take hold of processes that the quick ones need.
+LAST = (silence.FLOWS, silence.TOGETHER)
+
+
+def run(stack: Stack, console: Console, external: Mapping[str, str]) -> int:
+    """Play everything; 0 only if all was seen as expected and every invariant holds. Raises StackError."""
+    began = time.monotonic()
+    with _short_deadlines(stack, external):
+        environment = stack.environment()
+        stage = Stage(stack=stack, provider=_provider(environment))
+        scripts = Performance(GatewayClient(environment["GATEWAY_URL"]), stage, console).play()
+        broken = prove(environment, console)
+        _show_results(scripts, console)
+        show_invariants(broken, console)
+    is_good = not broken and all(script.is_as_expected for script in scripts)
+    show_where_to_look(console, stack)
+    _show_summary(scripts, broken, time.monotonic() - began, console)
+    return 0 if is_good else 1
+
+
+def _provider(environment: Mapping[str, str]) -> PspClient:
+    if "PSP_URL" not in environment:
+        raise StackError("the payment simulator does not run here", hint="start everything with `ordersaga up`")
+    return PspClient(environment["PSP_URL"])
+
+
+@contextmanager
+def _short_deadlines(stack: Stack, external: Mapping[str, str]) -> Iterator[None]:
+    """The stack with the demo's deadlines; afterwards with those that it had."""
+    state = load_state(StackFolder(root=stack.folder))
+    settings = state.settings if state else {}
+    before = {name: settings.get(name, "") for name in SHORT_DEADLINES}
+    stack.up(external=external, settings=SHORT_DEADLINES)
+    try:
+        yield
+    finally:
+        stack.up(external=external, settings=before)
+
+
+class Performance:
+    """All flows, each in a thread of its own: the long ones all along, the quick ones beside them."""
+
+    def __init__(self, client: GatewayClient, stage: Stage, console: Console) -> None:
+        self._client, self._stage, self._console = client, stage, console
+
+    def play(self) -> list[Script]:
+        """Every flow's script with what was found, in the order of the programme."""
+        with ThreadPoolExecutor(max_workers=len(LONG)) as long:
+            begun = self._submit(long, LONG, LONG_PATIENCE_S)
+            scripts = self._play_together(QUICK, _AT_ONCE, PATIENCE_S)
+            for act in LAST:
+                scripts += self._play_together(act, len(act), LONG_PATIENCE_S)
+            return [*scripts, *(future.result() for future in begun)]
+
+    def _play_together(self, flows: Sequence[Flow], at_once: int, patience_s: float) -> list[Script]:
+        with ThreadPoolExecutor(max_workers=at_once) as pool:
+            return [future.result() for future in self._submit(pool, flows, patience_s)]
+
+    def _submit(self, pool: ThreadPoolExecutor, flows: Sequence[Flow], patience_s: float) -> list[Future[Script]]:
+        return [pool.submit(self._play, flow, patience_s) for flow in flows]
+
+    def _play(self, flow: Flow, patience_s: float) -> Script:
+        began = time.monotonic()
+        script = Script(name=flow.name, client=self._client, stage=self._stage, patience_s=patience_s)
+        try:
+            flow.play(script)
+        except (NotSeen, Refused, StackError, OSError, LookupError, TypeError, ValueError) as error:
+            # An answer of another shape is a finding too, and the other flows go on.
+            script.expect("the flow", "played to its end", f"{type(error).__name__}: {error}")
+        self._tell(script, time.monotonic() - began)
+        return script
+
+    def _tell(self, script: Script, took_s: float) -> None:
+        mark = "[green]✓[/]" if script.is_as_expected else "[bold red]✗[/]"
+        self._console.print(f"{mark} {took_s:>6.1f} s  {plain(script.name)}")
+
+
+def _show_results(scripts: Sequence[Script], console: Console) -> None:
+    console.rule("[bold]results")
+    table = Table("flow", "what", "expected", "seen", "ok")
+    for script in scripts:
+        for number, finding in enumerate(script.findings):
+            table.add_row(
+                plain(script.name) if number == 0 else "",
+                plain(finding.what),
+                plain(finding.expected),
+                plain(finding.seen),
+                "[green]✓[/]" if finding.is_as_expected else "[bold red]✗[/]",
+                end_section=number == len(script.findings) - 1,
+            )
+    # Where nobody looks (a log), lines may be as long as they need to be.
+    console.print(table, width=None if console.is_terminal else _LOG_WIDTH)
+
+
+def _show_summary(scripts: Sequence[Script], broken: Sequence[str], took_s: float, console: Console) -> None:
+    findings = [finding for script in scripts for finding in script.findings]
+    different = [(script, finding) for script in scripts for finding in script.findings if not finding.is_as_expected]
+    for script, finding in different:
+        told = f"{script.name}: {finding.what}: expected {finding.expected}, seen {finding.seen}"
+        console.print(f"[bold red]✗[/] {plain(told)}")
+    console.print(
+        f"{len(scripts)} flows, {len(findings)} expectations, {len(different)} different, "
+        f"{len(broken)} invariants broken, {took_s:.0f} s"
+    )
