@@ -100,7 +100,7 @@ class Reservation(Base):
     expires_at: Mapped[datetime | None] = mapped_column(Moment)
     created_at: Mapped[datetime] = mapped_column(Moment)
     ended_at: Mapped[datetime | None] = mapped_column(Moment)
-    wake_at: Mapped[datetime | None] = mapped_column(Moment)
+    wake_at: Mapped[datetime | None] = mapped_column(Moment, server_default=text("now()"))
     event_id: Mapped[UUID | None]
     causation_id: Mapped[UUID | None]
     traceparent: Mapped[str | None] = mapped_column(Text)

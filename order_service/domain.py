@@ -236,6 +236,11 @@ def allowed_actions(order: Order) -> tuple[str, ...]:
     return tuple(action for action, is_allowed in _ACTIONS.items() if is_allowed(order))
 
 
+def _take_return(order: Order, _event: ReturnRequested, _here: Here) -> Decision:
+    """What comes back and what is given back for it is counted in returns.py; the status stays."""
+    return Decision(order=order, note="goods come back")
+
+
 # What the clock said
 
 
@@ -250,14 +255,18 @@ def _half(order: Order, _event: HalfDeadlinePassed, here: Here) -> Decision:
     return Decision(order=awaits_the_end, republish=True, note="the last event is published once more")
 
 
-def _overdue(answer: Callable[[Order, Here], Decision]) -> Rule:
-    """``answer``, but only once the deadline has really passed: the one it is told of may have been another."""
+def _overdue(name: str, answer: Callable[[Order, Here], Decision]) -> Rule:
+    """``answer``, but only once the deadline has really passed: the one it is told of may have been another.
+
+    ``name`` is how docs/states.md calls the rule.
+    """
 
     def rule(order: Order, _event: DeadlinePassed, here: Here) -> Decision:
         if order.deadline_at is None or here.now < order.deadline_at:
             return _ignored(order, "its deadline has not passed")
         return answer(order, here)
 
+    rule.__name__ = name
     return rule
 
 
@@ -299,7 +308,7 @@ TRANSITIONS: Mapping[tuple[OrderStatus, type[Any]], Rule] = {
     (_S.PENDING, FulfilmentRequested): _refused,
     (_S.PENDING, ReturnRequested): _refused,
     (_S.PENDING, HalfDeadlinePassed): _half,
-    (_S.PENDING, DeadlinePassed): _overdue(_timeout_or(Flag.PENDING_OVERDUE)),
+    (_S.PENDING, DeadlinePassed): _overdue("cancel or flag", _timeout_or(Flag.PENDING_OVERDUE)),
     (_S.RESERVED, StockReserved): _recorded("already reserved"),
     (_S.RESERVED, StockRejected): _reject,
     (_S.RESERVED, StockReturned): _returned,
@@ -316,7 +325,7 @@ TRANSITIONS: Mapping[tuple[OrderStatus, type[Any]], Rule] = {
     (_S.RESERVED, FulfilmentRequested): _refused,
     (_S.RESERVED, ReturnRequested): _refused,
     (_S.RESERVED, HalfDeadlinePassed): _half,
-    (_S.RESERVED, DeadlinePassed): _overdue(_timeout_or(Flag.RESERVED_OVERDUE)),
+    (_S.RESERVED, DeadlinePassed): _overdue("cancel or flag", _timeout_or(Flag.RESERVED_OVERDUE)),
     (_S.CONFIRMED, StockReserved): _recorded("already confirmed"),
     (_S.CONFIRMED, StockRejected): _reject,
     (_S.CONFIRMED, StockReturned): _recorded("paid: waits for a new reservation or a rejection"),
@@ -333,7 +342,7 @@ TRANSITIONS: Mapping[tuple[OrderStatus, type[Any]], Rule] = {
     (_S.CONFIRMED, FulfilmentRequested): _request_fulfilment,
     (_S.CONFIRMED, ReturnRequested): _refused,
     (_S.CONFIRMED, HalfDeadlinePassed): _half,
-    (_S.CONFIRMED, DeadlinePassed): _overdue(_overdue_flag(Flag.FULFILMENT_UNFINISHED)),
+    (_S.CONFIRMED, DeadlinePassed): _overdue("flag", _overdue_flag(Flag.FULFILMENT_UNFINISHED)),
     **{
         (status, happening): _recorded(f"the order is {status}")
         for status in (_S.FULFILLED, _S.CANCELLED)
@@ -345,7 +354,7 @@ TRANSITIONS: Mapping[tuple[OrderStatus, type[Any]], Rule] = {
     (_S.FULFILLED, ApprovalGiven): _approve,
     (_S.FULFILLED, ApprovalDeclined): _decline,
     (_S.FULFILLED, FulfilmentRequested): _recorded("fulfilled before"),
-    (_S.FULFILLED, ReturnRequested): lambda order, _event, _here: Decision(order=order, note="goods come back"),
+    (_S.FULFILLED, ReturnRequested): _take_return,
     (_S.FULFILLED, HalfDeadlinePassed): _half,
     (_S.CANCELLED, MoneyReturnFailed): _refund_failed,
     (_S.CANCELLED, CancelRequested): _recorded("cancelled before"),
@@ -354,7 +363,7 @@ TRANSITIONS: Mapping[tuple[OrderStatus, type[Any]], Rule] = {
     (_S.CANCELLED, FulfilmentRequested): _refused,
     (_S.CANCELLED, ReturnRequested): _refused,
     (_S.CANCELLED, HalfDeadlinePassed): _half,
-    (_S.CANCELLED, DeadlinePassed): _overdue(_overdue_flag(Flag.COMPENSATION_UNFINISHED)),
+    (_S.CANCELLED, DeadlinePassed): _overdue("flag", _overdue_flag(Flag.COMPENSATION_UNFINISHED)),
 }
 """Every pair is here; a test enumerates them. Source of the rules: the flows and decided races of the contract."""
 

@@ -258,7 +258,7 @@ TRANSITIONS: Mapping[tuple[PaymentStatus, type[Any]], Rule] = {
     # In every state: nothing left is an answer too, and a stray charge is never ours to keep.
     **{(status, OrderReturned): refunds.refund_return for status in _S},
     **{(status, StrayCharge): _void_stray for status in _S},
-    **{(status, RefundRequested): refunds.refuse for status in _NOT_SO_HERE},
+    **{(status, RefundRequested): refunds.refuse_to_refund for status in _NOT_SO_HERE},
     **{(status, ConfirmRequested): _refuse_to_charge for status in _S if status is not _S.PENDING},
     **{(_S.NONE, happening): _nothing for happening in _BEFORE_ANY_PAYMENT},
     **{(_S.PENDING, happening): _nothing for happening in (StockReserved, ChargeVoided, *_REFUND_OUTCOMES)},

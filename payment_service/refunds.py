@@ -72,7 +72,7 @@ def refund_requested(payment: Payment, event: RefundRequested, _now: datetime, _
     return _begin(payment, event.refund_id, amount, event.reason)
 
 
-def refuse(payment: Payment, _event: RefundRequested, _now: datetime, _rules: Rules) -> Decision:
+def refuse_to_refund(payment: Payment, _event: RefundRequested, _now: datetime, _rules: Rules) -> Decision:
     return Decision(payment=payment, refusal=Refusal.NOT_REFUNDABLE)
 
 

@@ -22,6 +22,7 @@ Generated from the `TRANSITIONS` tables of the three `domain.py` by `make contra
 
 Every pair of a state and a happening is decided; a test enumerates them. A dot is a happening that moves nothing there:
 a repeat, one that came too late, or a fact that is only noted. The order's timeline records each one with the reason.
+*Refused* is a request that is told no, with the error that says why.
 """
 
 
@@ -51,7 +52,10 @@ def _service(service: str, table: Table) -> Iterator[str]:
 
 
 def _cell(rule: Rule) -> str:
-    return "·" if _changes_nothing(rule) else rule.__name__.strip("_").replace("_", " ")
+    if _changes_nothing(rule):
+        return "·"
+    name = "refused" if rule.__qualname__.startswith("_refuse") else rule.__name__
+    return name.strip("_").replace("_", " ")
 
 
 def _legend(rules: Sequence[Rule] | Any) -> Iterator[str]:
@@ -65,7 +69,7 @@ def _legend(rules: Sequence[Rule] | Any) -> Iterator[str]:
 
 def _changes_nothing(rule: Rule) -> bool:
     """A rule says so by its name: ``_nothing``, or one made by ``_recorded``."""
-    return rule.__name__ in ("_nothing", "_recorded", "<lambda>") or rule.__qualname__.startswith("_recorded.")
+    return rule.__name__ == "_nothing" or rule.__qualname__.startswith("_recorded.")
 
 
 def _words(name: str) -> str:

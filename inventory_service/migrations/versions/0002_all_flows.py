@@ -16,6 +16,8 @@ alter table reservations
     add column event_id uuid,
     add column causation_id uuid,
     add column traceparent text;
+-- Written by the release before, which runs beside this for a while: looked at at once, and so given its time.
+alter table reservations alter column wake_at set default now();
 update reservations set wake_at = expires_at where status = 'RESERVED' and expires_at is not null;
 drop index reservations_expiry;
 create index reservations_wake on reservations (wake_at) where status = 'RESERVED' and wake_at is not null;
