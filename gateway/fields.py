@@ -13,6 +13,8 @@ from typing import Any
 import marshmallow as ma
 from marshmallow import fields, validate
 
+from shared.card_numbers import is_card_number
+
 ITEM_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 MONEY_PATTERN = r"^(?!0(\.0{1,2})?$)(0|[1-9][0-9]{0,6})(\.[0-9]{1,2})?$"
 MONEY_OR_NOTHING_PATTERN = r"^(0|[1-9][0-9]{0,6})(\.[0-9]{1,2})?$"
@@ -20,8 +22,6 @@ CURSOR_PATTERN = r"^[A-Za-z0-9_=.:~-]{1,512}$"
 UUID_PATTERN = r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"
 MAX_PAGE = 100
 
-# 12 to 19 digits, however they are grouped.
-_CARD_NUMBER = re.compile(r"(?:[\s.-]*[0-9]){12,19}[\s.-]*")
 _DIGITS = re.compile(r"[0-9]{1,9}")
 _ITEM = re.compile(ITEM_PATTERN)
 _UUID = re.compile(UUID_PATTERN)
@@ -84,7 +84,7 @@ class Token(Text):
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
         text = super()._deserialize(value, attr, data, **kwargs)
-        if _CARD_NUMBER.fullmatch(text) is not None:
+        if is_card_number(text):
             raise self.make_error("card")
         return text
 

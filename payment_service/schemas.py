@@ -5,12 +5,12 @@ Owns: field names and validation. Must not know: what is decided. Consumed views
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-from marshmallow import ValidationError, fields, validate
+from marshmallow import fields, validate
 
 from payment_service import domain
+from shared.card_numbers import is_card_number, no_card_number
 from shared.event_schema import EventSchema, Moment, Money, PayloadSchema, currency, order_id, positive_money, text
 
 # Published
@@ -66,12 +66,6 @@ PUBLISHED: dict[str, type[EventSchema]] = {
 # Consumed
 
 REFUSED_TOKEN = "tok_refused"  # noqa: S105
-_CARD_NUMBER = re.compile(r"(?:[\s.-]*\d){12,19}[\s.-]*")
-
-
-def is_card_number(value: object) -> bool:
-    """Whether it looks like one, however it is written; a provider's token never does."""
-    return isinstance(value, str) and _CARD_NUMBER.fullmatch(value) is not None
 
 
 class PaymentMethod(fields.String):
@@ -79,11 +73,6 @@ class PaymentMethod(fields.String):
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         return REFUSED_TOKEN if is_card_number(value) else super()._deserialize(value, *args, **kwargs)
-
-
-def _no_card_number(value: str) -> None:
-    if is_card_number(value):
-        raise ValidationError("Must be a token of the payment provider; card numbers belong to nobody but it.")
 
 
 class InventoryReserved(EventSchema):
@@ -122,7 +111,7 @@ class OrderReturned(EventSchema):
 
 
 class ConfirmationSchema(PayloadSchema):
-    token = fields.String(required=True, validate=[validate.Length(1, 200), _no_card_number], data_key="paymentMethod")
+    token = fields.String(required=True, validate=[validate.Length(1, 200), no_card_number], data_key="paymentMethod")
 
 
 class RefundSchema(PayloadSchema):

@@ -111,7 +111,9 @@ def test_cancelling_and_creating_at_once_leaves_nothing_held(
     _wait_for_later_event(broker, databases)
 
     assert shop.stock(item) == (10, 0)
-    assert all(_answers(databases, order_id)[-1] == "INVENTORY_REFUNDED" for order_id in orders)
+    # Ten units for forty orders: those that found none left were rejected, which is as final.
+    last_words = {_answers(databases, order_id)[-1] for order_id in orders}
+    assert "INVENTORY_REFUNDED" in last_words <= {"INVENTORY_REFUNDED", "INVENTORY_REJECTED"}
     assert broker.all_dead() == {}
 
 

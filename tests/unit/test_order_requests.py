@@ -70,6 +70,7 @@ class TestPlaceOrder:
         [
             ({"userId": ""}, "userId"),
             ({"userId": 5}, "userId"),
+            ({"paymentMethod": "4242 4242 4242 4242"}, "paymentMethod"),
             ({"userId": "x" * 201}, "userId"),
             ({"items": []}, "items"),
             ({"items": "mug"}, "items"),
