@@ -13,17 +13,20 @@ from pathlib import Path
 import pika
 import psycopg2
 import pytest
+from click.testing import CliRunner
 
 from ops.children import Child
+from ops.cli import main
 from ops.databases import driver_url
 from ops.errors import StackError
 from ops.folder import StackFolder
 from ops.management import ManagementApi
 from ops.processes import ProcessSpec, owned_processes
+from ops.psp_client import PspClient
 from ops.rabbitmq import why_unreachable
 from ops.stack import Stack
 from ops.state import DATABASE_VARIABLES
-from ops.supervision import Supervision
+from ops.supervision import ProcessState, Supervision
 from ops.topology import apply_over_amqp, load_definitions
 from ops.waiting import Waiter, holds_within
 
@@ -122,6 +125,54 @@ def test_killed_servers_come_back_and_a_queue_declared_at_the_last_moment_works(
         # Without the repair this hangs for 65 s and closes the connection.
         assert connection.channel().basic_get("last-moment") == (None, None, None)
         connection.channel().queue_delete("last-moment")
+
+
+def test_a_stack_of_the_first_release_gets_a_webhook_secret_once(stack: Stack) -> None:
+    file = stack.folder / "stack.json"
+    old = json.loads(file.read_text())
+    del old["psp_webhook_secret"]
+    file.write_text(json.dumps(old))
+    assert "PSP_WEBHOOK_SECRET" not in stack.environment()
+
+    assert _up(stack) is False
+    secret = stack.environment()["PSP_WEBHOOK_SECRET"]
+    assert _up(stack) is False
+    assert stack.environment()["PSP_WEBHOOK_SECRET"] == secret
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_payment_simulator_is_a_process_of_the_whole_stack(stack: Stack) -> None:
+    """Given the whole stack, then the simulator is killed, restarted and controlled as everything else."""
+    try:
+        assert stack.up()
+        client = PspClient(stack.environment()["PSP_URL"])
+        client.change_behaviour({"latency_ms": 5})
+        killed = stack.kill("psp")
+        assert holds_within(lambda: _answers(client), timeout_s=20)
+        assert killed != _process(stack, "psp").pid
+        stack.restart("psp")
+        assert holds_within(lambda: _answers(client), timeout_s=20)
+
+        shown = CliRunner().invoke(main, ["--stack", str(stack.folder), "psp", "show", "--json"])
+        values = {setting["name"]: setting["value"] for setting in json.loads(shown.stdout)["behaviour"]}
+        assert (shown.exit_code, values["latency_ms"]) == (0, 5)
+        assert _process(stack, "psp").restarts == 2
+    finally:
+        _up(stack)
+    assert "psp" not in {process.name for process in stack.processes()}
+
+
+def _answers(client: PspClient) -> bool:
+    try:
+        client.behaviour()
+    except StackError:
+        return False
+    return True
+
+
+def _process(stack: Stack, name: str) -> ProcessState:
+    (found,) = [process for process in stack.processes() if process.name == name]
+    return found
 
 
 def _administrator_uri(stack: Stack) -> str:
