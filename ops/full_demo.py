@@ -36,10 +36,12 @@ from ops.state import load_state
 
 # A silent service is given up in seconds instead of minutes; an order that is answered does not notice.
 SHORT_DEADLINES = {"PENDING_DEADLINE_S": "12", "FINISH_DEADLINE_S": "8"}
+FLAGS = {"PENDING_DEADLINE_S": "4", "ON_DEADLINE": "flag"}
 _AT_ONCE = 8
 _LOG_WIDTH = 170
-# They wait for half a minute or more: begun first, followed at the end.
-LONG = (*paying.LONG_FLOWS, *provider.LONG_FLOWS)
+# They wait for the provider, or for a reservation to expire: begun first, followed at the end.
+LONG = provider.LONG_FLOWS
+LONGEST = (*paying.LONGEST_FLOWS, *provider.LONGEST_FLOWS)
 QUICK = (
     *checkout.FLOWS,
     *paying.FLOWS,
@@ -50,7 +52,7 @@ QUICK = (
     *holding.FLOWS,
     *bad_input.FLOWS,
 )
-# They take hold of processes that the quick ones need.
+# They take hold of processes that all but the longest need.
 LAST = (silence.FLOWS, silence.TOGETHER)
 
 
@@ -60,7 +62,10 @@ def run(stack: Stack, console: Console, external: Mapping[str, str]) -> int:
     with _short_deadlines(stack, external):
         environment = stack.environment()
         stage = Stage(stack=stack, provider=_provider(environment))
-        scripts = Performance(GatewayClient(environment["GATEWAY_URL"]), stage, console).play()
+        performance = Performance(GatewayClient(environment["GATEWAY_URL"]), stage, console)
+        scripts = performance.play()
+        stack.up(external=external, settings=FLAGS)
+        scripts += performance.play_together(silence.WITH_FLAGS, 1, PATIENCE_S)
         broken = prove(environment, console)
         _show_results(scripts, console)
         show_invariants(broken, console)
@@ -81,7 +86,7 @@ def _short_deadlines(stack: Stack, external: Mapping[str, str]) -> Iterator[None
     """The stack with the demo's deadlines; afterwards with those that it had."""
     state = load_state(StackFolder(root=stack.folder))
     settings = state.settings if state else {}
-    before = {name: settings.get(name, "") for name in SHORT_DEADLINES}
+    before = {name: settings.get(name, "") for name in {**SHORT_DEADLINES, **FLAGS}}
     stack.up(external=external, settings=SHORT_DEADLINES)
     try:
         yield
@@ -97,14 +102,16 @@ class Performance:
 
     def play(self) -> list[Script]:
         """Every flow's script with what was found, in the order of the programme."""
-        with ThreadPoolExecutor(max_workers=len(LONG)) as long:
-            begun = self._submit(long, LONG, LONG_PATIENCE_S)
-            scripts = self._play_together(QUICK, _AT_ONCE, PATIENCE_S)
+        with ThreadPoolExecutor(max_workers=len(LONG) + len(LONGEST)) as long:
+            longest_begun = self._submit(long, LONGEST, LONG_PATIENCE_S)
+            long_begun = self._submit(long, LONG, LONG_PATIENCE_S)
+            scripts = self.play_together(QUICK, _AT_ONCE, PATIENCE_S)
+            scripts += [future.result() for future in long_begun]
             for act in LAST:
-                scripts += self._play_together(act, len(act), LONG_PATIENCE_S)
-            return [*scripts, *(future.result() for future in begun)]
+                scripts += self.play_together(act, len(act), LONG_PATIENCE_S)
+            return [*scripts, *(future.result() for future in longest_begun)]
 
-    def _play_together(self, flows: Sequence[Flow], at_once: int, patience_s: float) -> list[Script]:
+    def play_together(self, flows: Sequence[Flow], at_once: int, patience_s: float) -> list[Script]:
         with ThreadPoolExecutor(max_workers=at_once) as pool:
             return [future.result() for future in self._submit(pool, flows, patience_s)]
 
@@ -140,8 +147,10 @@ def _show_results(scripts: Sequence[Script], console: Console) -> None:
                 "[green]✓[/]" if finding.is_as_expected else "[bold red]✗[/]",
                 end_section=number == len(script.findings) - 1,
             )
-    # Where nobody looks (a log), lines may be as long as they need to be.
-    console.print(table, width=None if console.is_terminal else _LOG_WIDTH)
+    if not console.is_terminal:
+        # In a log, lines may be as long as they need to be.
+        console.width = _LOG_WIDTH
+    console.print(table)
 
 
 def _show_summary(scripts: Sequence[Script], broken: Sequence[str], took_s: float, console: Console) -> None:

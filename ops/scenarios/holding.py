@@ -46,7 +46,7 @@ def foreign(script: Script) -> None:
     """What is held for an order is moved by its saga alone."""
     item = script.product()
     order = script.ended(script.place(item, 2))
-    reservation = script.client.get(f"/reservations/{order['id']}")
+    reservation = script.get(f"/reservations/{order['id']}")
     script.expect("of an order", "order RESERVED", f"{reservation['kind']} {reservation['status']}")
     for verb in ("release", "commit"):
         script.expect_answer(verb, "409 foreign_reservation", f"/inventory/{verb}", _id(reservation))
@@ -79,7 +79,7 @@ def _id(reservation: Any) -> dict[str, Any]:
 
 
 def _status(script: Script, hold: Any) -> str:
-    return str(script.client.get(f"/reservations/{hold['id']}")["status"])
+    return str(script.get(f"/reservations/{hold['id']}")["status"])
 
 
 FLOWS = (

@@ -66,7 +66,7 @@ class Script:
         return item
 
     def stock(self, item: str) -> str:
-        product = self.client.get(f"/products/{item}")
+        product = self.get(f"/products/{item}")
         return stock(product["onHand"], product["reserved"])
 
     def expect_stock(self, item: str, on_hand: int, reserved: int) -> None:
@@ -80,7 +80,7 @@ class Script:
         return str(self.client.post("/orders", body)["id"])
 
     def order(self, order_id: str) -> dict[str, Any]:
-        order: dict[str, Any] = self.client.get(f"/orders/{order_id}")
+        order: dict[str, Any] = self.get(f"/orders/{order_id}")
         return order
 
     def order_when(self, order_id: str, holds: Callable[[Mapping[str, Any]], bool], what: str) -> dict[str, Any]:
@@ -114,7 +114,7 @@ class Script:
     # Payments
 
     def payment(self, order: Mapping[str, Any]) -> dict[str, Any]:
-        payment: dict[str, Any] = self.client.get(f"/payments/{payment_id(order)}")
+        payment: dict[str, Any] = self.get(f"/payments/{payment_id(order)}")
         return payment
 
     def payment_when(
@@ -144,6 +144,17 @@ class Script:
         )
 
     # Anything
+
+    def get(self, path: str) -> Any:
+        """The answer, as soon as there is one: what it is asked of may just be down or frozen. Raises NotSeen."""
+        answers: list[Any] = []
+
+        def has_answered() -> bool:
+            answers.append(self.client.get(path))
+            return True
+
+        self.until(has_answered, f"{path} is answered")
+        return answers[0]
 
     def ask(self, path: str, body: Mapping[str, Any] | None = None, *, key: str | None = None) -> Answer:
         return self.client.ask(path, body or {}, key=key)

@@ -54,6 +54,18 @@ def silent_inventory(script: Script) -> None:
     script.expect_stock(item, 9, 0)
 
 
+def flagged_instead(script: Script) -> None:
+    """Where the setting says so, an order past its deadline is shown to an operator, and may still go on."""
+    item = script.product()
+    with script.stage.frozen("inventory_service"):
+        order_id = script.place(item)
+        script.expect("past its deadline", "pending_overdue", _flag(script, order_id))
+        script.expect("order, inventory silent", "PENDING", words(script.order(order_id)))
+    order = script.ended(order_id)
+    script.expect("order, inventory back", "CONFIRMED, no flag", f"{words(order)}, {order['flag'] or 'no flag'}")
+    script.expect_stock(item, 10, 1)
+
+
 def late_news(script: Script) -> None:
     """Two customers pay in time, but word of it is held up until their reservations have expired.
 
@@ -95,7 +107,7 @@ def _pay_unheard(script: Script, first: Mapping[str, Any], second: Mapping[str, 
 
 
 def _reservation(script: Script, order: Mapping[str, Any]) -> str:
-    return str(script.client.get(f"/reservations/{order['id']}")["status"])
+    return str(script.get(f"/reservations/{order['id']}")["status"])
 
 
 def _is_held_again(order: Mapping[str, Any]) -> bool:
@@ -117,3 +129,4 @@ TOGETHER = (
     Flow(name="paid in time, heard of after the reservation expired", play=late_news),
     Flow(name="a silent inventory service", play=silent_inventory),
 )
+WITH_FLAGS = (Flow(name="a silent inventory service, ON_DEADLINE=flag", play=flagged_instead),)
