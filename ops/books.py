@@ -6,7 +6,7 @@ The databases are read one after the other, so what is compared is exact only wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from typing import Any
 
@@ -20,19 +20,24 @@ DATABASES = {
     "psp": "PSP_DATABASE_URL",
 }
 _SHOWN = 5
+Connect = Callable[[str], Any]
 
 
 class Books:
-    """Read-only connections to the four databases. Use as a context manager."""
+    """Read-only connections to the four databases. Use as a context manager.
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    ``connect`` makes a connection out of a database's URL.
+    """
+
+    def __init__(self, environment: Mapping[str, str], connect: Connect | None = None) -> None:
         self._environment = environment
+        self._connect = connect or read_only
         self._stack = ExitStack()
         self._connections: dict[str, Any] = {}
 
     def __enter__(self) -> Books:
         for name, variable in DATABASES.items():
-            self._connections[name] = self._stack.enter_context(closing(_connect(self._environment[variable])))
+            self._connections[name] = self._stack.enter_context(closing(self._connect(self._environment[variable])))
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -47,7 +52,7 @@ class Books:
         return int(self.rows(database, statement)[0][0])
 
 
-def _connect(database_url: str) -> Any:
+def read_only(database_url: str) -> Any:
     url = make_url(database_url)
     connection = psycopg2.connect(
         host=url.host, port=url.port, user=url.username, password=url.password, dbname=url.database, connect_timeout=5

@@ -161,7 +161,8 @@ def _body(result: Any, error: Any) -> bytes:
 def _error_of(error: BaseException) -> Any:
     """Nameko's form. What is not ours may hold secrets or SQL: its caller gets the type, the log gets the rest."""
     if isinstance(error, OrderSagaError):
-        return serialize(error)
+        # Nameko would make texts of the details' numbers.
+        return {**serialize(error), "exc_args": [error.message, error.details]}
     log.error("request_failed", exc_info=error)
     name = type(error).__name__
     return {

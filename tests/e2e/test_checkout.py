@@ -2,102 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Mapping
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from harness.broker import Broker
 from harness.databases import Databases
-from harness.waiting import wait_until
-from harness.whole import assert_whole
+from harness.gateway import Gateway, key, types
 
 from ops.stack import Stack
 
 pytestmark = pytest.mark.e2e
 
 SETTINGS = {"MANUAL_PAYMENT_TTL_S": "3"}
-TIMEOUT_S = 20.0
-
-
-class Gateway:
-    """An HTTP client that knows JSON, and nothing of what is behind the gateway."""
-
-    def __init__(self, address: str) -> None:
-        self._address = address
-
-    def call(
-        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
-    ) -> tuple[int, dict[str, Any], Mapping[str, str]]:
-        """(status, JSON body, headers), also for problems."""
-        request = urllib.request.Request(  # noqa: S310 - our own address
-            f"{self._address}/api/v1{path}",
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json", **(headers or {})},
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
-                return response.status, json.load(response), dict(response.headers)
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, json.load(error), dict(error.headers)
-
-    def product(self, on_hand: int) -> str:
-        """A product that can be ordered when this returns."""
-        item = f"item-{uuid4().hex[:8]}"
-        product = {"item": item, "name": "Cup", "sellerId": "shop", "price": "10.00", "currency": "EUR"}
-        status, answer, _ = self.call("POST", "/products", {**product, "onHand": on_hand}, _key())
-        assert status == 201, answer
-        return item
-
-    def order(self, item: str, **order: Any) -> str:
-        """The id of an accepted order; a product just made is known to the order service a moment later."""
-        wanted = {"userId": "ann", "items": [{"item": item, "quantity": 1}], **order}
-
-        def accepted() -> dict[str, Any] | None:
-            status, answer, _ = self.call("POST", "/orders", wanted, _key())
-            assert status == 202 or answer.get("code") == "unknown_item", answer
-            return answer if status == 202 else None
-
-        return str(wait_until(accepted, "the order is accepted")["id"])
-
-    def ended(self, order_id: str, status: str) -> dict[str, Any]:
-        """The order once it has that status, and is settled if cancelled."""
-
-        def there() -> dict[str, Any] | None:
-            _, order, _ = self.call("GET", f"/orders/{order_id}")
-            is_settled = order.get("status") != "CANCELLED" or order["settledAt"] is not None
-            return order if order.get("status") == status and is_settled else None
-
-        return wait_until(there, f"order {order_id} is {status}", timeout_s=60)
-
-
-def _key() -> dict[str, str]:
-    return {"Idempotency-Key": uuid4().hex}
-
-
-@pytest.fixture(scope="module")
-def gateway(stack: Stack, empty_stack: None) -> Iterator[Gateway]:
-    """Services, relays and gateway on top of the infrastructure that is up; only these are stopped again."""
-    stack.up(infrastructure_only=False, settings=SETTINGS)
-    try:
-        yield Gateway(stack.environment()["GATEWAY_URL"])
-    finally:
-        stack.up(infrastructure_only=True, settings=dict.fromkeys(SETTINGS, ""))
-
-
-@pytest.fixture(autouse=True)
-def _whole_afterwards(gateway: Gateway, databases: Databases, broker: Broker) -> Iterator[None]:
-    yield
-    assert_whole(databases, broker)
-
-
-def _types(order: Mapping[str, Any]) -> list[str]:
-    return [event["type"] for event in order["timeline"]]
 
 
 def test_a_paid_order_is_confirmed(gateway: Gateway) -> None:
@@ -105,7 +21,7 @@ def test_a_paid_order_is_confirmed(gateway: Gateway) -> None:
     item = gateway.product(on_hand=5)
     order = gateway.ended(gateway.order(item), "CONFIRMED")
 
-    assert _types(order) == ["ORDER_CREATED", "INVENTORY_RESERVED", "PAYMENT_SUCCESS", "ORDER_CONFIRMED"]
+    assert types(order) == ["ORDER_CREATED", "INVENTORY_RESERVED", "PAYMENT_SUCCESS", "ORDER_CONFIRMED"]
     assert [step["status"] for step in order["history"]] == ["PENDING", "RESERVED", "CONFIRMED"]
     _, product, _ = gateway.call("GET", f"/products/{item}")
     assert (product["onHand"], product["reserved"], product["available"]) == (5, 1, 4)
@@ -116,7 +32,7 @@ def test_a_declined_card_cancels_and_releases(gateway: Gateway) -> None:
     order = gateway.ended(gateway.order(item, paymentMethod="tok_card_declined"), "CANCELLED")
 
     assert order["reason"] == "payment_failed"
-    assert {"PAYMENT_FAILED", "ORDER_CANCELLED", "INVENTORY_REFUNDED"} <= set(_types(order))
+    assert {"PAYMENT_FAILED", "ORDER_CANCELLED", "INVENTORY_REFUNDED"} <= set(types(order))
     assert gateway.call("GET", f"/products/{item}")[1]["reserved"] == 0
 
 
@@ -145,7 +61,7 @@ def test_a_paid_order_is_cancelled_on_request_and_refunded(gateway: Gateway, dat
     order = gateway.ended(order_id, "CANCELLED")
 
     assert (statuses, order["reason"]) == ([202, 202], "customer")
-    assert _types(order).count("ORDER_CANCELLED") == _types(order).count("PAYMENT_REFUNDED") == 1
+    assert types(order).count("ORDER_CANCELLED") == types(order).count("PAYMENT_REFUNDED") == 1
     assert gateway.call("GET", f"/products/{item}")[1]["reserved"] == 0
     assert databases.value("psp", "select sum(amount) from refunds") == 10
 
@@ -158,7 +74,7 @@ def test_an_unpaid_order_is_cancelled_on_request_and_never_charged(gateway: Gate
     order = gateway.ended(order_id, "CANCELLED")
 
     assert order["reason"] == "seller"
-    assert "PAYMENT_SUCCESS" not in _types(order)
+    assert "PAYMENT_SUCCESS" not in types(order)
     assert gateway.call("POST", f"/orders/{uuid4()}/cancel", {})[0] == 404
 
 
@@ -166,10 +82,10 @@ def test_the_same_key_gets_the_same_order(gateway: Gateway, databases: Databases
     """Given a repeated request, then it is answered from memory; with another payload it is refused."""
     item = gateway.product(on_hand=5)
     gateway.ended(gateway.order(item), "CONFIRMED")
-    wanted, key = {"userId": "ann", "items": [{"item": item, "quantity": 2}]}, _key()
+    wanted, same = {"userId": "ann", "items": [{"item": item, "quantity": 2}]}, key()
 
-    first, again = (gateway.call("POST", "/orders", wanted, key) for _ in range(2))
-    other = gateway.call("POST", "/orders", {**wanted, "userId": "bob"}, key)
+    first, again = (gateway.call("POST", "/orders", wanted, same) for _ in range(2))
+    other = gateway.call("POST", "/orders", {**wanted, "userId": "bob"}, same)
 
     assert (first[0], again[0]) == (202, 202)
     assert first[1]["id"] == again[1]["id"]
@@ -206,7 +122,7 @@ def test_nonsense_is_a_problem_not_a_failure(gateway: Gateway) -> None:
         {"userId": "a" * 10_000, "items": [line]},
     )
     for body in bodies:
-        status, problem, _ = gateway.call("POST", "/orders", body, _key())
+        status, problem, _ = gateway.call("POST", "/orders", body, key())
         assert 400 <= status < 500, (status, problem)
         assert problem["code"]
 
