@@ -102,7 +102,7 @@ class Performance:
 
     def play(self) -> list[Script]:
         """Every flow's script with what was found, in the order of the programme."""
-        with ThreadPoolExecutor(max_workers=len(LONG) + len(LONGEST)) as long:
+        with self._threads(len(LONG) + len(LONGEST)) as long:
             longest_begun = self._submit(long, LONGEST, LONG_PATIENCE_S)
             long_begun = self._submit(long, LONG, LONG_PATIENCE_S)
             scripts = self.play_together(QUICK, _AT_ONCE, PATIENCE_S)
@@ -112,8 +112,19 @@ class Performance:
             return [*scripts, *(future.result() for future in longest_begun)]
 
     def play_together(self, flows: Sequence[Flow], at_once: int, patience_s: float) -> list[Script]:
-        with ThreadPoolExecutor(max_workers=at_once) as pool:
+        with self._threads(at_once) as pool:
             return [future.result() for future in self._submit(pool, flows, patience_s)]
+
+    @contextmanager
+    def _threads(self, number: int) -> Iterator[ThreadPoolExecutor]:
+        """Joined at the end; where that comes early (Ctrl-C), nothing more is begun and nothing stays frozen."""
+        with ThreadPoolExecutor(max_workers=number) as pool:
+            try:
+                yield pool
+            except BaseException:
+                self._stage.call_off()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
 
     def _submit(self, pool: ThreadPoolExecutor, flows: Sequence[Flow], patience_s: float) -> list[Future[Script]]:
         return [pool.submit(self._play, flow, patience_s) for flow in flows]

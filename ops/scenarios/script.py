@@ -176,6 +176,8 @@ class Script:
         """Wait; a part of the system that is just down or busy is asked again. Raises NotSeen."""
 
         def holds() -> bool:
+            if self.stage.is_called_off:
+                raise NotSeen("called off")
             try:
                 return condition()
             except Refused as refused:

@@ -24,6 +24,16 @@ class Stage:
     stack: Stack
     provider: PspClient
     payments_are_in: threading.Event = field(default_factory=threading.Event)
+    _called_off: threading.Event = field(default_factory=threading.Event)
+
+    def call_off(self) -> None:
+        """Have every flow end at its next wait, and leave what it holds as it found it."""
+        self._called_off.set()
+        self.payments_are_in.set()
+
+    @property
+    def is_called_off(self) -> bool:
+        return self._called_off.is_set()
 
     def frozen(self, name: str) -> contextlib.AbstractContextManager[None]:
         return frozen(self.stack, name)
