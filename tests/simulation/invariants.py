@@ -1,0 +1,431 @@
+"""What must be true: of every published event at once, of the stock after every step, of everything at the end.
+
+Owns: the invariants and their names. Reads tables with SQL as an auditor would; believes no service's own answer.
+Must not know: how a schedule went on.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from functools import cached_property
+from typing import Any
+
+from .bus import CHOREOGRAPHY
+from .world import Published, Violation, World
+
+NOTHING = Decimal(0)
+ONCE_PER_ORDER = ("ORDER_CREATED", "ORDER_CONFIRMED", "ORDER_CANCELLED", "PAYMENT_SUCCESS")
+LAST_WORDS = ("PAYMENT_SUCCESS", "PAYMENT_FAILED", "PAYMENT_CANCELLED")
+"""At most one of them is ever said of a payment, except that a failed or cancelled one stays silent afterwards."""
+
+
+def check_always(world: World) -> None:
+    """Cheap enough for after every step."""
+    _run(world, "at most one charge of an order stands at the provider", _one_standing_charge(world))
+    _run(world, "never more given back than was charged", _refunds_bounded(world))
+    _run(world, "reserved stock is what open reservations say, and never more than there is", _stock_now(world))
+
+
+def check_at_rest(world: World) -> None:
+    """When nothing is due any more."""
+    books = Books(world)
+    for name, check in AT_REST.items():
+        _run(world, name, check(books))
+
+
+def _run(world: World, name: str, found: Iterator[str]) -> None:
+    world.tally.checks[name] += 1
+    for message in found:
+        raise Violation(name, world.names.known(message))
+
+
+# Always
+
+
+def _one_standing_charge(world: World) -> Iterator[str]:
+    standing = Counter(world.charge_orders.get(key, f"no attempt of ours: {key}") for key in world.provider.standing())
+    for order, count in standing.items():
+        if count > 1 or order.startswith("no attempt"):
+            yield f"{count} charges of {order}"
+
+
+def _refunds_bounded(world: World) -> Iterator[str]:
+    for key, amount in world.provider.standing().items():
+        if world.provider.refunded(key) > amount:
+            yield f"{world.provider.refunded(key)} of {amount} given back"
+
+
+_STOCK_NOW = """
+select s.item, s.on_hand, s.reserved, coalesce(h.quantity, 0)
+from stock s left join (
+    select l.item, sum(l.quantity) as quantity from reservations r join order_lines l using (order_id)
+    where r.status = 'RESERVED' group by l.item) h using (item)
+where s.reserved <> coalesce(h.quantity, 0) or s.reserved > s.on_hand or s.reserved < 0
+"""
+
+
+def _stock_now(world: World) -> Iterator[str]:
+    room = world.rooms["inventory_service"]
+    if room.is_checked:
+        return
+    room.is_checked = True
+    for item, on_hand, reserved, held in room.store.rows(_STOCK_NOW):
+        yield f"{item}: on hand {on_hand}, reserved {reserved}, open reservations {held}"
+
+
+# At rest
+
+
+class Books:
+    """Everything the services wrote down in one schedule, read once."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def rows(self, service: str, statement: str) -> list[dict[str, Any]]:
+        store = self.world.rooms[service].store
+        store.set_time()
+        with store.connection.cursor() as cursor:
+            cursor.execute(statement)
+            names = [column.name for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    @cached_property
+    def orders(self) -> dict[str, dict[str, Any]]:
+        return {row["id"]: row for row in self.rows("order_service", "select * from orders")}
+
+    @cached_property
+    def timeline(self) -> list[dict[str, Any]]:
+        return self.rows("order_service", "select * from order_events order by id")
+
+    @cached_property
+    def history(self) -> dict[str, list[dict[str, Any]]]:
+        found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for row in self.rows("order_service", "select * from order_status_history order by id"):
+            found[row["order_id"]].append(row)
+        return found
+
+    @cached_property
+    def holdings(self) -> dict[str, dict[str, Any]]:
+        return {row["order_id"]: row for row in self.rows("inventory_service", "select * from sagas")}
+
+    @cached_property
+    def reservations(self) -> list[dict[str, Any]]:
+        return self.rows("inventory_service", "select * from reservations order by order_id, generation")
+
+    @cached_property
+    def movements(self) -> list[dict[str, Any]]:
+        return self.rows("inventory_service", "select * from stock_movements order by id")
+
+    @cached_property
+    def stock(self) -> dict[str, dict[str, Any]]:
+        return {row["item"]: row for row in self.rows("inventory_service", "select * from stock")}
+
+    @cached_property
+    def payments(self) -> dict[str, dict[str, Any]]:
+        return {row["order_id"]: row for row in self.rows("payment_service", "select * from payments")}
+
+    @cached_property
+    def attempts(self) -> list[dict[str, Any]]:
+        return self.rows("payment_service", "select * from payment_attempts order by id")
+
+    @cached_property
+    def refunds(self) -> list[dict[str, Any]]:
+        return self.rows("payment_service", "select * from refunds order by id")
+
+    @cached_property
+    def ledger(self) -> list[dict[str, Any]]:
+        return self.rows("payment_service", "select * from ledger_entries order by id")
+
+    @cached_property
+    def kept(self) -> dict[str, Decimal]:
+        """Order → what the provider took and did not give back."""
+        kept: dict[str, Decimal] = {}
+        provider = self.world.provider
+        for key, amount in provider.standing().items():
+            order = self.world.charge_orders.get(key, key)
+            kept[order] = kept.get(order, NOTHING) + amount - provider.refunded(key)
+        return kept
+
+    @cached_property
+    def by_order(self) -> dict[str, Counter[str]]:
+        """Order → how many different events of each type were published about it."""
+        found: dict[str, Counter[str]] = defaultdict(Counter)
+        for event in self.world.published.values():
+            if event.order_id is not None:
+                found[event.order_id][event.type] += 1
+        return found
+
+    def refund_was_refused(self, order_id: str) -> bool:
+        return bool(self.by_order[order_id]["PAYMENT_REFUND_FAILED"])
+
+
+def _accepted_orders_exist(books: Books) -> Iterator[str]:
+    for order_id in books.world.order_ids():
+        if order_id not in books.orders:
+            yield f"{order_id} was accepted and is gone"
+
+
+def _orders_ended(books: Books) -> Iterator[str]:
+    for order_id, order in books.orders.items():
+        status, settled = order["status"], order["settled_at"] is not None
+        if status not in ("CONFIRMED", "FULFILLED", "CANCELLED"):
+            yield f"{order_id} is still {status}"
+        elif status == "CANCELLED" and not settled and not books.refund_was_refused(order_id):
+            yield f"{order_id} is cancelled and never settled (stock {order['stock']}, money {order['money']})"
+        elif settled and status != "CANCELLED":
+            yield f"{order_id} is {status} and settled"
+
+
+def _services_agree(books: Books) -> Iterator[str]:
+    for order_id, order in books.orders.items():
+        holding = books.holdings.get(order_id, {}).get("status")
+        payment = books.payments.get(order_id, {}).get("status")
+        if order["status"] == "CONFIRMED":
+            wanted_holding, wanted_payment = {"HELD"}, {"SUCCEEDED", "PARTIALLY_REFUNDED"}
+        elif order["status"] == "FULFILLED":
+            wanted_holding = {"COMMITTED"}
+            wanted_payment = {"SUCCEEDED", "PARTIALLY_REFUNDED", "REFUNDED"}
+        else:
+            wanted_holding, wanted_payment = {"RELEASED", "REJECTED"}, {"FAILED", "CANCELLED", "REFUNDED"}
+            if books.refund_was_refused(order_id):
+                wanted_payment |= {"SUCCEEDED", "PARTIALLY_REFUNDED"}
+        if holding not in wanted_holding or payment not in wanted_payment:
+            yield f"{order_id} is {order['status']}, its stock {holding}, its payment {payment}"
+
+
+def _paid_reservations_never_expire(books: Books) -> Iterator[str]:
+    for row in books.reservations:
+        if row["status"] == "RESERVED" and row["expires_at"] is not None:
+            yield f"{row['order_id']} is held until {row['expires_at']}, which is over or will never be looked at"
+
+
+def _stock_is_explained(books: Books) -> Iterator[str]:
+    moved: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in books.movements:
+        moved[row["item"]]["on_hand"] += row["delta_on_hand"]
+        moved[row["item"]]["reserved"] += row["delta_reserved"]
+        moved[row["item"]][row["kind"]] += row["delta_on_hand"]
+    held: Counter[str] = Counter()
+    open_ids = [row["order_id"] for row in books.reservations if row["status"] == "RESERVED"]
+    lines = books.rows("inventory_service", "select * from order_lines")
+    for line in lines:
+        held[line["item"]] += line["quantity"] * open_ids.count(line["order_id"])
+    for item, row in books.stock.items():
+        kinds = moved[item]
+        explained = kinds["initial"] + kinds["committed"] + kinds["returned"] + kinds["adjusted"]
+        if not row["on_hand"] == explained == kinds["on_hand"]:
+            yield f"{item}: on hand {row['on_hand']}, movements say {explained}"
+        if not row["reserved"] == kinds["reserved"] == held[item]:
+            yield f"{item}: reserved {row['reserved']}, movements {kinds['reserved']}, reservations {held[item]}"
+
+
+def _never_oversold(books: Books) -> Iterator[str]:
+    on_hand: Counter[str] = Counter()
+    reserved: Counter[str] = Counter()
+    for row in books.movements:
+        on_hand[row["item"]] += row["delta_on_hand"]
+        reserved[row["item"]] += row["delta_reserved"]
+        if not 0 <= reserved[row["item"]] <= on_hand[row["item"]]:
+            yield f"{row['item']}: {reserved[row['item']]} of {on_hand[row['item']]} reserved"
+
+
+def _stock_held_for_living_orders(books: Books) -> Iterator[str]:
+    for row in books.reservations:
+        if row["status"] == "RESERVED" and books.orders.get(row["order_id"], {}).get("status") != "CONFIRMED":
+            yield f"{row['order_id']} holds stock and is not confirmed"
+
+
+def _given_back_once(books: Books) -> Iterator[str]:
+    moved = Counter(
+        (row["order_id"], row["generation"], row["item"], row["delta_reserved"] > 0)
+        for row in books.movements
+        if row["order_id"] and row["delta_reserved"]
+    )
+    for (order_id, generation, item, is_taking), count in moved.items():
+        if count > 1:
+            yield f"{item} {'taken' if is_taking else 'given back'} {count} times for {order_id}, {generation}"
+        if not is_taking and not moved[order_id, generation, item, True]:
+            yield f"{item} given back for {order_id}, {generation}, and never taken"
+
+
+def _money_is_right(books: Books) -> Iterator[str]:
+    returned: dict[str, Decimal] = defaultdict(Decimal)
+    for row in books.refunds:
+        if row["status"] == "SUCCEEDED":
+            returned[row["order_id"]] += row["amount"]
+    for order_id, order in books.orders.items():
+        kept = books.kept.get(order_id, NOTHING)
+        is_paid = order["status"] in ("CONFIRMED", "FULFILLED")
+        wanted = order["price"] - returned[order_id] if is_paid else NOTHING
+        if kept != wanted and not (not is_paid and books.refund_was_refused(order_id)):
+            yield f"{order_id} {order['status']}: the provider kept {kept} instead of {wanted}"
+    for order_id, kept in books.kept.items():
+        if kept and order_id not in books.orders and not books.refund_was_refused(order_id):
+            yield f"the provider kept {kept} of {order_id}, which nobody placed"
+
+
+def _ledger_balances(books: Books) -> Iterator[str]:
+    sums: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+    receivable: dict[str, Decimal] = defaultdict(Decimal)
+    for row in books.ledger:
+        sums[row["transaction_id"], row["currency"]] += row["amount"]
+        if row["account"] == "psp_receivable":
+            receivable[row["order_id"]] += row["amount"]
+    for (transaction, _), amount in sums.items():
+        if amount:
+            yield f"transaction {transaction} is {amount} out of balance"
+    for order_id in receivable.keys() | books.kept.keys():
+        if receivable[order_id] != books.kept.get(order_id, NOTHING):
+            yield f"{order_id}: ledger {receivable[order_id]}, provider {books.kept.get(order_id, NOTHING)}"
+
+
+def _payments_add_up(books: Books) -> Iterator[str]:
+    for order_id, payment in books.payments.items():
+        refunded = sum(
+            (r["amount"] for r in books.refunds if r["order_id"] == order_id and r["status"] == "SUCCEEDED"), NOTHING
+        )
+        if payment["refunded"] != refunded:
+            yield f"{order_id}: refunded {payment['refunded']}, its refunds add up to {refunded}"
+
+
+def _no_work_is_left(books: Books) -> Iterator[str]:
+    for row in books.attempts:
+        if row["ended_at"] is None:
+            yield f"attempt {row['id']} {row['kind']} of {row['order_id']} is {row['status']} for ever"
+
+
+def _all_is_published(books: Books) -> Iterator[str]:
+    for service in CHOREOGRAPHY.services:
+        for row in books.rows(service, "select event_id, event_type, aggregate_id, published_at from outbox"):
+            if row["published_at"] is None:
+                yield f"{row['event_type']} of {row['aggregate_id']} was never published"
+            elif row["event_id"] not in books.world.published:
+                yield f"{row['event_type']} of {row['aggregate_id']} is marked as published and never was"
+
+
+def _no_dead_letters(books: Books) -> Iterator[str]:
+    for queue, message in books.world.bus.dead:
+        yield f"{queue}: {message.headers.get('x-error')}"
+
+
+def _timelines_are_complete(books: Books) -> Iterator[str]:
+    seen = Counter((row["order_id"], row["event_id"]) for row in books.timeline)
+    for (order_id, event_id), count in seen.items():
+        if count > 1:
+            yield f"{event_id} stands {count} times in the timeline of {order_id}"
+    for event_id, event in books.world.published.items():
+        if event.order_id is not None and _belongs(event) and not seen[event.order_id, event_id]:
+            yield f"{event.type} {event_id} is missing in the timeline of {event.order_id}"
+
+
+def _belongs(event: Published) -> bool:
+    consumers = {consumer.service for consumer in CHOREOGRAPHY.events[event.type].consumers}
+    return event.source == "order_service" or "order_service" in consumers
+
+
+def _causes_come_first(books: Books) -> Iterator[str]:
+    recorded = {(row["order_id"], row["event_id"]): row for row in books.timeline}
+    for row in books.timeline:
+        cause = recorded.get((row["order_id"], row["causation_id"]))
+        if row["causation_id"] is not None and cause is None and row["order_id"] in books.orders:
+            yield f"{row['event_type']} of {row['order_id']} has a cause that the timeline does not know"
+        if cause is not None and cause["source"] == row["source"] and cause["occurred_at"] > row["occurred_at"]:
+            yield f"{row['event_type']} of {row['order_id']} happened before its cause {cause['event_type']}"
+
+
+def _said_once(books: Books) -> Iterator[str]:
+    for order_id, counts in books.by_order.items():
+        for type_ in ONCE_PER_ORDER:
+            if counts[type_] > 1:
+                yield f"{counts[type_]} different {type_} of {order_id}"
+        words = {type_: counts[type_] for type_ in LAST_WORDS if counts[type_]}
+        if sum(words.values()) > 1:
+            yield f"a payment with more than one last word, {words}, of {order_id}"
+        cancelled = books.orders.get(order_id, {}).get("status") == "CANCELLED"
+        if order_id in books.orders and counts["ORDER_CANCELLED"] != cancelled:
+            yield f"{counts['ORDER_CANCELLED']} ORDER_CANCELLED of {order_id}"
+
+
+def _history_is_straight(books: Books) -> Iterator[str]:
+    for order_id, order in books.orders.items():
+        steps = books.history[order_id]
+        statuses = [row["status"] for row in steps]
+        if len(statuses) != len(set(statuses)) or statuses[-1] != order["status"] or statuses[0] != "PENDING":
+            yield f"{order_id} went {' → '.join(statuses)} and is {order['status']}"
+        for before, after in zip(steps, steps[1:], strict=False):
+            if after["from_status"] != before["status"]:
+                yield f"{order_id} went from {after['from_status']}, after {before['status']}"
+
+
+def _answers_are_declared(books: Books) -> Iterator[str]:
+    published = books.world.published
+    for event in published.values():
+        cause = published.get(event.causation_id or "")
+        if cause is not None and (event.source, cause.type, event.type) not in DECLARED_ANSWERS:
+            yield f"{event.source} answers {cause.type} with {event.type}"
+
+
+DECLARED_ANSWERS = {
+    (consumer.service, event.type, answer)
+    for event in CHOREOGRAPHY.events.values()
+    for consumer in event.consumers
+    for answer in consumer.answers
+}
+
+
+def _one_key_one_answer(books: Books) -> Iterator[str]:
+    keyed = 0
+    for request in books.world.requests:
+        ids = {_subject(answer) for answer in request.answers}
+        if request.key is not None and len(ids) > 1:
+            yield f"{request.name} with one key was answered with {sorted(ids)}"
+        keyed += request.name == "place_order"
+    if len(books.orders) > keyed:
+        yield f"{len(books.orders)} orders of {keyed} keys"
+
+
+def _subject(answer: Any) -> str:
+    """What a keyed request made."""
+    made = next(value for name, value in answer.items() if name != "replayed")
+    return str(made["id"] if isinstance(made, dict) else made)
+
+
+def _promises_are_kept(books: Books) -> Iterator[str]:
+    for request in books.world.requests:
+        if request.name == "cancel_order" and request.answers:
+            order = books.orders[str(request.arguments["order_id"])]
+            if order["status"] != "CANCELLED":
+                yield f"{order['id']} was cancelled on request and is {order['status']}"
+
+
+AT_REST: dict[str, Callable[[Books], Iterator[str]]] = {
+    "no accepted order is lost": _accepted_orders_exist,
+    "every order ends, and a cancelled one is settled": _orders_ended,
+    "order, stock and payment agree": _services_agree,
+    "what is held in the end is paid and does not expire": _paid_reservations_never_expire,
+    "stock is what its movements and reservations say": _stock_is_explained,
+    "never oversold at any moment": _never_oversold,
+    "stock is held for confirmed orders only": _stock_held_for_living_orders,
+    "stock is given back once per generation": _given_back_once,
+    "the provider kept the price less refunds, or nothing": _money_is_right,
+    "the ledger balances and equals the provider's book": _ledger_balances,
+    "refunds add up": _payments_add_up,
+    "no attempt is left open": _no_work_is_left,
+    "every event of an outbox was published": _all_is_published,
+    "no dead letters": _no_dead_letters,
+    "timelines are complete": _timelines_are_complete,
+    "no effect without or before its cause": _causes_come_first,
+    "the last word is said once": _said_once,
+    "status goes forward, step by step": _history_is_straight,
+    "only declared answers are given": _answers_are_declared,
+    "one key, one answer": _one_key_one_answer,
+    "what was answered stays true": _promises_are_kept,
+}
+EVERY_STEP = (
+    "at most one charge of an order stands at the provider",
+    "never more given back than was charged",
+    "reserved stock is what open reservations say, and never more than there is",
+)

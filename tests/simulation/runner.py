@@ -1,0 +1,109 @@
+"""Runs schedules by their seeds: one bench of databases, a fresh world for each.
+
+Owns: preparing the services' code for a run, seeds, making a failing schedule smaller.
+Must not know: screens (__main__.py).
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from unittest.mock import patch
+
+import structlog
+
+from shared.messaging import batch_consumer, settlement
+
+from .cluster import Cluster
+from .coverage import recorded_transitions
+from .ids import ids_from
+from .scenario import Scenario, make_scenario
+from .scheduler import STEPS, Scheduler
+from .services import SERVICES, Store
+from .world import Tally, Violation, World
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a schedule went. ``violation`` is None where all was as it must be."""
+
+    scenario: Scenario
+    steps: tuple[int, ...]
+    trace: tuple[str, ...]
+    violation: Violation | None = None
+
+
+@dataclass
+class Bench:
+    """The databases a process runs its schedules on, and what they all did together."""
+
+    stores: dict[str, Store]
+    tally: Tally = field(default_factory=Tally)
+
+    def run(self, scenario: Scenario, steps: Sequence[int]) -> Outcome:
+        tally = Tally(schedules=1)
+        world = World(self.stores, scenario, tally)
+        violation = None
+        with ids_from(world.ids), recorded_transitions(tally.transitions):
+            try:
+                Scheduler(world).run(steps)
+            except Violation as found:
+                violation = found
+        self.tally.add(tally)
+        return Outcome(scenario=scenario, steps=tuple(steps), trace=tuple(world.trace), violation=violation)
+
+    def run_seed(self, seed: int) -> Outcome:
+        scenario, steps = schedule_of(seed)
+        return self.run(scenario, steps)
+
+
+def schedule_of(seed: int) -> tuple[Scenario, list[int]]:
+    chance = random.Random(seed)  # noqa: S311
+    scenario = make_scenario(chance)
+    return scenario, [chance.randrange(1, 2**32) for _ in range(STEPS)]
+
+
+@contextmanager
+def bench(cluster: Cluster, suffix: str) -> Iterator[Bench]:
+    """Databases of their own, on a cluster that others may use at the same time."""
+    with ExitStack() as stack:
+        stack.enter_context(_without_pauses())
+        stores = {}
+        for service in SERVICES:
+            stores[service] = Store(cluster.create(service, suffix))
+            stack.callback(stores[service].close)
+        yield Bench(stores=stores)
+
+
+@contextmanager
+def _without_pauses() -> Iterator[None]:
+    """Nobody waits on the wall clock, and nobody writes logs about faults that are meant."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        with patch.object(batch_consumer, "DATABASE_DELAYS_S", (0,)), patch.object(settlement, "REQUEUE_PAUSE_S", 0):
+            yield
+    finally:
+        structlog.configure(**before)
+
+
+def smaller(bench: Bench, outcome: Outcome, *, most_runs: int = 400) -> Outcome:
+    """The same violation with fewer steps: leaves out ever smaller pieces as long as it still happens."""
+    if outcome.violation is None:
+        return outcome
+    invariant, best, runs = outcome.violation.invariant, outcome, 0
+    size = max(1, len(best.steps) // 2)
+    while size and runs < most_runs:
+        start = 0
+        while start < len(best.steps) and runs < most_runs:
+            runs += 1
+            tried = bench.run(best.scenario, best.steps[:start] + best.steps[start + size :])
+            if tried.violation is not None and tried.violation.invariant == invariant:
+                best = tried
+            else:
+                start += size
+        size //= 2
+    return best

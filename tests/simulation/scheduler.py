@@ -1,0 +1,304 @@
+"""What happens next: any of the things that could, by chance; and in the end everything that is still to be done.
+
+Owns: actions, their probabilities, the long calm at the end. Must not know: what must be true (invariants.py).
+
+A schedule is a list of numbers, one for each step, and each step draws all it needs from its own number. So a step can
+be left out without changing what the others draw: that is how a failing schedule is made smaller. The number 0 is a
+step in which nothing happens.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from shared.envelope import encode
+
+from . import invariants
+from .bus import Message
+from .scenario import WEIGHTS, Wish
+from .world import KEYS_KEPT_S, Request, Room, Violation, World
+
+STEPS = 50
+MOST_ROUNDS = 60
+_A_MOMENT = timedelta(milliseconds=1)
+
+
+class Scheduler:
+    """Takes steps in a world. Each ``_can_*`` yields what an action could be applied to; ``_do_*`` takes one."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.wishes: list[Wish] = list(world.scenario.wishes)
+        world.while_paused = self._step
+
+    @property
+    def chance(self) -> random.Random:
+        return self.world.chance
+
+    def run(self, steps: Sequence[int]) -> None:
+        """Raises Violation."""
+        self._draw_from(1)
+        self._do_place()
+        for number in steps:
+            if number:
+                self._draw_from(number)
+                self._step()
+        self._draw_from(2)
+        self.calm_down()
+        invariants.check_at_rest(self.world)
+
+    def _draw_from(self, number: int) -> None:
+        self.world.chance = random.Random(number)  # noqa: S311
+        self.world.ids.chance = random.Random(number + 0.5)  # noqa: S311
+
+    def _step(self) -> None:
+        weights = self.world.scenario.weights
+        possible = [name for name in WEIGHTS if weights[name] and getattr(self, f"_can_{name}")()]
+        (name,) = self.chance.choices(possible, [weights[name] for name in possible])
+        self.world.tally.steps += 1
+        self.world.tally.actions[name] += 1
+        getattr(self, f"_do_{name}")()
+        invariants.check_always(self.world)
+
+    # Delivery
+
+    def _can_deliver(self) -> bool:
+        return bool(self.world.bus.filled)
+
+    def _do_deliver(self) -> None:
+        queue = self.chance.choice(self.world.bus.filled)
+        waiting = range(len(self.world.bus.queues[queue]))
+        count = min(len(waiting), self.chance.choice((1, 1, 2, 5)))
+        lose = self.chance.random() < self.world.scenario.fault_rate / 4
+        self.world.deliver(queue, self.chance.sample(waiting, count), lose_acknowledgement=lose)
+
+    _can_repeat_delivery = _can_deliver
+
+    def _do_repeat_delivery(self) -> None:
+        """The broker delivers again what it has not let go of."""
+        queue = self.chance.choice(self.world.bus.filled)
+        position = self.chance.randrange(len(self.world.bus.queues[queue]))
+        self.world.count_fault("delivered twice")
+        self.world.bus.repeat(queue, position)
+        self.world.deliver(queue, [position])
+
+    def _can_publish_again(self) -> bool:
+        return bool(self.world.published)
+
+    def _do_publish_again(self) -> None:
+        """An old event comes once more, to all who consume it."""
+        event = self.chance.choice(list(self.world.published.values()))
+        self.world.count_fault("published again long after")
+        self.world.bus.send(event.message)
+
+    # Relays
+
+    def _can_relay(self) -> bool:
+        return any(room.may_have_events for room in self.world.rooms.values())
+
+    def _do_relay(self) -> None:
+        room = self.chance.choice([room for room in self.world.rooms.values() if room.may_have_events])
+        fault_rate = self.world.scenario.fault_rate
+        crash_after = self.chance.choice((0, 1, 2)) if self.chance.random() < fault_rate else None
+        lose_after = self.chance.choice((0, 1)) if self.chance.random() < fault_rate / 2 else None
+        if self.chance.random() < fault_rate / 2:
+            refused = self.chance.randrange(3)
+            room.publisher.refuses = lambda row: row.id % 3 == refused and self._refused()
+        self.world.relay(room, crash_after=crash_after, lose_after=lose_after)
+        room.publisher.refuses = lambda _row: False
+
+    def _refused(self) -> bool:
+        self.world.count_fault("event refused by the broker")
+        return True
+
+    # Time
+
+    def _can_pass_time(self) -> bool:
+        return True
+
+    def _do_pass_time(self) -> None:
+        """A little, or to just before or just after the moment something is due."""
+        due = sorted(moment for moment in self.world.due() if moment > self.world.clock.now)
+        if due and self.chance.random() < 0.5:
+            moment = self.chance.choice(due)
+            self.world.pass_time_until(moment + self.chance.choice((-1, 1, 1)) * _A_MOMENT)
+        else:
+            self.world.pass_time(self.chance.choice((0.01, 0.5, 2, 6, 15, 40)) * self.chance.random())
+
+    def _can_fire_timer(self) -> bool:
+        return True
+
+    def _do_fire_timer(self) -> None:
+        room = self.chance.choice(list(self.world.rooms.values()))
+        self.world.fire(room, self.chance.choice(room.replicas[0].timers))
+
+    # The payment service's workers
+
+    def _can_call(self) -> bool:
+        return any(worker.charger.to_call for worker in self.world.workers)
+
+    def _do_call(self) -> None:
+        """Also a frozen worker's: its call was on the way when it froze."""
+        worker = self.chance.choice([worker for worker in self.world.workers if worker.charger.to_call])
+        self.world.call(worker, self.chance.randrange(len(worker.charger.to_call)))
+
+    def _can_save(self) -> bool:
+        return any(worker.charger.answered and not worker.is_frozen for worker in self.world.workers)
+
+    def _do_save(self) -> None:
+        worker = self.chance.choice([w for w in self.world.workers if w.charger.answered and not w.is_frozen])
+        self.world.save(worker, self.chance.randint(1, len(worker.charger.answered)))
+
+    def _can_crash_worker(self) -> bool:
+        return any(worker.charger.to_call or worker.charger.answered for worker in self.world.workers)
+
+    def _do_crash_worker(self) -> None:
+        worker = self.chance.choice([w for w in self.world.workers if w.charger.to_call or w.charger.answered])
+        self.world.say(f"{worker.name} crashes")
+        self.world.count_fault("worker crashed with calls in hand")
+        worker.crash()
+
+    def _can_freeze_worker(self) -> bool:
+        return not any(worker.is_frozen for worker in self.world.workers)
+
+    def _do_freeze_worker(self) -> None:
+        worker = self.chance.choice(self.world.workers)
+        self.world.say(f"{worker.name} freezes")
+        self.world.count_fault("worker frozen")
+        worker.is_frozen = True
+
+    def _can_thaw_worker(self) -> bool:
+        return any(worker.is_frozen for worker in self.world.workers)
+
+    def _do_thaw_worker(self) -> None:
+        (worker,) = (worker for worker in self.world.workers if worker.is_frozen)
+        self.world.say(f"{worker.name} wakes up")
+        worker.is_frozen = False
+        worker.keep_lease(self.world.clock.elapsed_s)
+
+    # Requests from outside
+
+    def _can_place(self) -> bool:
+        return bool(self.wishes)
+
+    def _do_place(self) -> None:
+        wish = self.wishes.pop(0)
+        order = {
+            "userId": "u1",
+            "items": [{"item": item, "quantity": quantity} for item, quantity in wish.lines],
+            "paymentMode": wish.payment_mode,
+            "paymentMethod": wish.token,
+        }
+        self._ask("place_order", "order_service", {"order": order}, with_key=True)
+
+    def _can_cancel(self) -> bool:
+        return bool(self.world.order_ids())
+
+    def _do_cancel(self) -> None:
+        order_id = self.chance.choice(self.world.order_ids())
+        by = self.chance.choice(("customer", "seller", "operator"))
+        self._ask("cancel_order", "order_service", {"order_id": order_id, "by": by}, with_key=False)
+
+    def _ask(self, name: str, service: str, arguments: dict[str, object], *, with_key: bool) -> None:
+        key = f"key-{len(self.world.requests)}" if with_key else None
+        request = Request(
+            name=name, service=service, arguments=arguments, key=key, sent_s=self.world.clock.elapsed_s
+        )
+        self.world.request(request)
+
+    def _can_repeat_request(self) -> bool:
+        return bool(self._repeatable())
+
+    def _repeatable(self) -> list[Request]:
+        """Keys are kept for a day; who repeats a request later than that has made a new one."""
+        now_s = self.world.clock.elapsed_s
+        return [r for r in self.world.requests if now_s - r.sent_s < KEYS_KEPT_S]
+
+    def _do_repeat_request(self) -> None:
+        self.world.count_fault("request repeated")
+        self.world.request(self.chance.choice(self._repeatable()))
+
+    def _can_dispatch_by_hand(self) -> bool:
+        return not self.world.strangers
+
+    def _do_dispatch_by_hand(self) -> None:
+        """ORDER_CREATED of an order that nobody placed, as nameko's dispatcher would send it."""
+        stranger = str(UUID(int=self.world.ids.new().int ^ 1))
+        self.world.strangers.append(stranger)
+        payload = {
+            "id": stranger,
+            "userId": "u9",
+            "items": [{"item": "mug", "quantity": 1}],
+            "price": "10.00",
+            "currency": "EUR",
+            "paymentMode": "auto",
+            "paymentMethod": "tok_success",
+        }
+        self.world.count_fault("event dispatched by hand")
+        self.world.bus.send(
+            Message(
+                type="ORDER_CREATED",
+                body=encode(payload),
+                properties={"content_type": "application/json", "timestamp": int(self.world.clock.now.timestamp())},
+                headers={},
+                exchange="order_service.events",
+            )
+        )
+
+    # The calm at the end
+
+    def calm_down(self) -> None:
+        """No more faults: all is delivered, and time passes until nothing is due any more."""
+        world = self.world
+        world.say("calm")
+        world.is_calm = True
+        for worker in world.workers:
+            worker.is_frozen = False
+        world.pass_time(1)
+        for _ in range(MOST_ROUNDS):
+            self._work_off()
+            due = world.due()
+            if not due:
+                return
+            world.pass_time_until(min(due) + _A_MOMENT)
+            self._fire_all()
+        raise Violation("everything comes to rest", f"still due after {MOST_ROUNDS} rounds: {min(world.due())}")
+
+    def _work_off(self) -> None:
+        for _ in range(MOST_ROUNDS):
+            if not any([*self._relay_all(), *self._deliver_all(), *self._charge_all()]):
+                return
+            invariants.check_always(self.world)
+        raise Violation("everything comes to rest", "events make events without end")
+
+    def _relay_all(self) -> Iterator[bool]:
+        for room in self.world.rooms.values():
+            while room.may_have_events:
+                yield self.world.relay(room)
+
+    def _deliver_all(self) -> Iterator[bool]:
+        for queue in self.world.bus.filled:
+            self.world.deliver(queue, list(range(len(self.world.bus.queues[queue]))))
+            yield True
+
+    def _charge_all(self) -> Iterator[bool]:
+        for worker in self.world.workers:
+            while worker.charger.to_call or worker.charger.answered:
+                if worker.charger.to_call:
+                    self.world.call(worker, 0)
+                if worker.charger.answered:
+                    self.world.save(worker, len(worker.charger.answered))
+                yield True
+
+    def _fire_all(self) -> None:
+        for room in self._rooms():
+            for timer in room.replicas[0].timers:
+                if timer != "forget_what_is_old":
+                    self.world.fire(room, timer)
+
+    def _rooms(self) -> list[Room]:
+        return list(self.world.rooms.values())
+
