@@ -86,7 +86,6 @@ class Books:
 
     def rows(self, service: str, statement: str) -> list[dict[str, Any]]:
         store = self.world.rooms[service].store
-        store.set_time()
         with store.connection.cursor() as cursor:
             cursor.execute(statement)
             names = [column.name for column in cursor.description]

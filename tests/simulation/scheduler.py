@@ -57,6 +57,8 @@ class Scheduler:
     def _step(self) -> None:
         weights = self.world.scenario.weights
         possible = [name for name in WEIGHTS if weights[name] and getattr(self, f"_can_{name}")()]
+        if not possible:
+            return
         (name,) = self.chance.choices(possible, [weights[name] for name in possible])
         self.world.tally.steps += 1
         self.world.tally.actions[name] += 1
@@ -106,7 +108,7 @@ class Scheduler:
         lose_after = self.chance.choice((0, 1)) if self.chance.random() < fault_rate / 2 else None
         if self.chance.random() < fault_rate / 2:
             refused = self.chance.randrange(3)
-            room.publisher.refuses = lambda row: row.id % 3 == refused and self._refused()
+            room.publisher.refuses = lambda row: row.envelope.event_id.int % 3 == refused and self._refused()
         self.world.relay(room, crash_after=crash_after, lose_after=lose_after)
         room.publisher.refuses = lambda _row: False
 
@@ -258,6 +260,8 @@ class Scheduler:
         for worker in world.workers:
             worker.is_frozen = False
         world.pass_time(1)
+        for room in world.rooms.values():
+            room.may_have_events = True
         for _ in range(MOST_ROUNDS):
             self._work_off()
             due = world.due()

@@ -123,6 +123,8 @@ class Room:
     relay: Any
     may_have_events: bool = False
     is_checked: bool = True
+    has_parked: bool = False
+    due: list[datetime] | None = None
 
 
 class World:
@@ -149,6 +151,7 @@ class World:
         self.rooms = {name: self._room(name, stores[name]) for name in SERVICES}
         self.workers = [self._worker(number) for number in (1, 2)]
         self._fill_shelves()
+        self._after_time()
 
     # Putting it together
 
@@ -265,7 +268,10 @@ class World:
             if room.fate.struck:
                 self.count_fault(room.fate.struck)
             room.fate.fault, room.resender.is_away = outer, False
-            room.may_have_events, room.is_checked = True, False
+            room.is_checked = False
+            if room.fate.has_recorded:
+                room.may_have_events, room.fate.has_recorded = True, False
+            room.due = None
 
     def _weather(self) -> str:
         if self.is_calm or self.chance.random() >= self.scenario.weather_rate:
@@ -314,6 +320,7 @@ class World:
     def _who(self, room: Room) -> tuple[Replica, Worker | None]:
         if room.name != "payment_service":
             return room.replicas[0], None
+        self.keep_leases()
         awake = [worker for worker in self.workers if not worker.is_frozen] or self.workers
         worker = self.chance.choice(awake)
         return worker.replica, worker
@@ -337,6 +344,7 @@ class World:
         publisher.sent_before_crash, publisher.sent_before_loss = crash_after, lose_after
         self.say(f"relay of {room.name}")
         room.store.set_time()
+        room.due, room.has_parked = None, False
         try:
             room.may_have_events = bool(room.relay.relay_once())
             return room.may_have_events
@@ -346,6 +354,7 @@ class World:
             self.count_fault("the relay lost its broker")
         finally:
             publisher.sent_before_crash = publisher.sent_before_loss = None
+            room.has_parked = publisher.has_refused
         return True
 
     def call(self, worker: Worker, position: int) -> None:
@@ -363,6 +372,7 @@ class World:
 
     def save(self, worker: Worker, count: int) -> None:
         room = self.rooms["payment_service"]
+        self.keep_leases()
         self.say(f"{worker.name} saves {count} answers")
         crashed = True
         with self.trouble(room):
@@ -413,6 +423,12 @@ class World:
         woken = self.bus.wake()
         if woken:
             self.say(f"    {woken} events return from retry queues")
+        for room in self.rooms.values():
+            # A parked event may be due.
+            room.may_have_events = room.may_have_events or room.has_parked
+
+    def keep_leases(self) -> None:
+        """Workers renew them all the time; it is enough to do it when somebody is about to look."""
         for worker in self.workers:
             worker.keep_lease(self.clock.elapsed_s)
 
@@ -431,12 +447,21 @@ class World:
     def due(self) -> list[datetime]:
         """When something will happen by itself."""
         moments = [waiting.until for waiting in self.bus.waiting]
-        for name, statement in DUE.items():
-            room = self.rooms[name]
-            room.store.set_time()
-            found = room.store.rows(statement)
-            moments += [moment - room.store.skew for (moment,) in found if moment is not None]
+        for room in self.rooms.values():
+            if room.due is None:
+                room.due = self._due_in(room)
+            moments += room.due
         return moments
+
+    def _due_in(self, room: Room) -> list[datetime]:
+        def ask() -> list[datetime]:
+            return [moment - room.store.skew for (moment,) in room.store.rows(DUE[room.name]) if moment is not None]
+
+        found = ask()
+        if found and room.name == "payment_service":
+            self.keep_leases()
+            found = ask()
+        return found
 
 
 _PARKED = "select min(parked_until) from outbox where published_at is null"
