@@ -16,7 +16,16 @@ from .bus import CHOREOGRAPHY
 from .world import Published, Violation, World
 
 NOTHING = Decimal(0)
-ONCE_PER_ORDER = ("ORDER_CREATED", "ORDER_CONFIRMED", "ORDER_CANCELLED", "PAYMENT_SUCCESS")
+ONCE_PER_ORDER = (
+    "ORDER_CREATED",
+    "ORDER_APPROVED",
+    "ORDER_CONFIRMED",
+    "ORDER_FULFILLED",
+    "ORDER_CANCELLED",
+    "INVENTORY_COMMITTED",
+    "PAYMENT_PENDING",
+    "PAYMENT_SUCCESS",
+)
 LAST_WORDS = ("PAYMENT_SUCCESS", "PAYMENT_FAILED", "PAYMENT_CANCELLED")
 """At most one of them is ever said of a payment, except that a failed or cancelled one stays silent afterwards."""
 
@@ -100,6 +109,20 @@ class Books:
         return self.rows("order_service", "select * from order_events order by id")
 
     @cached_property
+    def items(self) -> list[dict[str, Any]]:
+        return self.rows("order_service", "select * from order_items")
+
+    @cached_property
+    def returns(self) -> list[dict[str, Any]]:
+        return self.rows(
+            "order_service", "select * from order_returns r join order_return_lines l on l.return_id = r.id"
+        )
+
+    @cached_property
+    def taken_back(self) -> list[dict[str, Any]]:
+        return self.rows("inventory_service", "select * from return_lines")
+
+    @cached_property
     def history(self) -> dict[str, list[dict[str, Any]]]:
         found: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for row in self.rows("order_service", "select * from order_status_history order by id"):
@@ -176,6 +199,8 @@ def _orders_ended(books: Books) -> Iterator[str]:
             yield f"{order_id} is cancelled and never settled (stock {order['stock']}, money {order['money']})"
         elif settled and status != "CANCELLED":
             yield f"{order_id} is {status} and settled"
+        elif status == "CONFIRMED" and order["fulfil_requested_at"] is not None:
+            yield f"{order_id} waits for its fulfilment for ever"
 
 
 def _services_agree(books: Books) -> Iterator[str]:
@@ -193,6 +218,32 @@ def _services_agree(books: Books) -> Iterator[str]:
                 wanted_payment |= {"SUCCEEDED", "PARTIALLY_REFUNDED"}
         if holding not in wanted_holding or payment not in wanted_payment:
             yield f"{order_id} is {order['status']}, its stock {holding}, its payment {payment}"
+
+
+def _flags_are_explained(books: Books) -> Iterator[str]:
+    """Everything came in the end: only a refund that was refused is left for an operator."""
+    for order_id, order in books.orders.items():
+        if order["flag"] is not None and not books.refund_was_refused(order_id):
+            yield f"{order_id} is flagged {order['flag']}"
+
+
+def _returns_are_right(books: Books) -> Iterator[str]:
+    shipped = Counter({(row["order_id"], row["item"]): row["quantity"] for row in books.items})
+    refunds = {row["id"]: row for row in books.refunds}
+    taken_back = {(row["return_id"], row["item"]): row for row in books.taken_back}
+    asked: Counter[tuple[str, str]] = Counter()
+    for row in books.returns:
+        asked[row["order_id"], row["item"]] += row["quantity"]
+        known = taken_back.pop((row["id"], row["item"]), None)
+        if known is None or (known["quantity"], known["restocked"]) != (row["quantity"], row["restock"]):
+            yield f"return {row['id']}: inventory has {known} for {row['quantity']} {row['item']}"
+        refund = refunds.get(row["id"])
+        status = refund["status"] if refund else None
+        wanted = {"REFUNDED": "SUCCEEDED", "REFUND_FAILED": "FAILED", "COMPLETED": None}.get(row["status"], "no such")
+        if status != wanted:
+            yield f"return {row['id']} is {row['status']}, its refund {status}"
+    yield from (f"inventory took back {key}, which nobody returned" for key in taken_back)
+    yield from (f"{count} of {key} came back" for key, count in asked.items() if count > shipped[key])
 
 
 def _paid_reservations_never_expire(books: Books) -> Iterator[str]:
@@ -378,32 +429,42 @@ DECLARED_ANSWERS = {
 def _one_key_one_answer(books: Books) -> Iterator[str]:
     keyed = 0
     for request in books.world.requests:
-        ids = {_subject(answer) for answer in request.answers}
-        if request.key is not None and len(ids) > 1:
+        ids = {_made(answer) for answer in request.answers} if request.key else set()
+        if len(ids) > 1:
             yield f"{request.name} with one key was answered with {sorted(ids)}"
         keyed += request.name == "place_order"
     if len(books.orders) > keyed:
         yield f"{len(books.orders)} orders of {keyed} keys"
 
 
-def _subject(answer: Any) -> str:
-    """What a keyed request made."""
-    made = next(value for name, value in answer.items() if name != "replayed")
-    return str(made["id"] if isinstance(made, dict) else made)
+def _made(answer: dict[str, Any]) -> str:
+    """The id of what a keyed request made or changed."""
+    return next(str(value["id" if "id" in value else "item"]) for name, value in answer.items() if name != "replayed")
 
 
 def _promises_are_kept(books: Books) -> Iterator[str]:
     for request in books.world.requests:
-        if request.name == "cancel_order" and request.answers:
+        if request.answers and request.name in PROMISES:
             order = books.orders[str(request.arguments["order_id"])]
-            if order["status"] != "CANCELLED":
-                yield f"{order['id']} was cancelled on request and is {order['status']}"
+            if not PROMISES[request.name](order):
+                yield f"{request.name} of {order['id']} was granted: {order['status']} ({order['reason']})"
+
+
+PROMISES: dict[str, Callable[[dict[str, Any]], bool]] = {
+    "cancel_order": lambda order: order["status"] == "CANCELLED",
+    "decline_order": lambda order: order["status"] == "CANCELLED" and order["approved_at"] is None,
+    "approve_order": lambda order: order["approved_at"] is not None,
+    "fulfil_order": lambda order: order["status"] == "FULFILLED" or order["reason"] == "reservation_expired",
+    "return_order": lambda order: order["status"] == "FULFILLED",
+}
 
 
 AT_REST: dict[str, Callable[[Books], Iterator[str]]] = {
     "no accepted order is lost": _accepted_orders_exist,
     "every order ends, and a cancelled one is settled": _orders_ended,
     "order, stock and payment agree": _services_agree,
+    "flags are explained": _flags_are_explained,
+    "returns are taken back and refunded once": _returns_are_right,
     "what is held in the end is paid and does not expire": _paid_reservations_never_expire,
     "stock is what its movements and reservations say": _stock_is_explained,
     "never oversold at any moment": _never_oversold,

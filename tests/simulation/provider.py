@@ -1,49 +1,81 @@
 """A payment provider in memory, with the promises of the PaymentProvider protocol and none of its good manners.
 
-Owns: its book (charges, refunds), what each token does, lost requests and lost answers.
+Owns: its book (charges, refunds), what each token does, webhooks, lost requests and lost answers.
 Must not know: orders, payments. The book is judged by invariants.py.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from payment_service.provider import Approved, Charge, ChargeOutcome, Declined
+from payment_service.provider import Approved, Charge, ChargeOutcome, Declined, Processing
 from shared.errors import ProviderUnavailable
+
+from .clock import Clock
 
 DECLINES = {
     "tok_insufficient_funds": "insufficient_funds",
     "tok_card_declined": "card_declined",
+    "tok_expired_card": "expired_card",
     "tok_limit_exceeded": "limit_exceeded",
+    "tok_fraud": "fraud_suspected",
+    "tok_async_failure": "card_declined",
 }
+APPROVALS = ("tok_success", "tok_slow", "tok_timeout_after_charge", "tok_async_success", "tok_async_late")
+DECIDED_AFTER_S = {"tok_async_success": 2.0, "tok_async_failure": 2.0, "tok_async_late": 70.0}
+SLOW_S = 3.0
 REQUEST_LOST, ANSWER_LOST = "request to the provider lost", "answer of the provider lost"
 
 
 @dataclass(kw_only=True)
 class Booked:
+    """A charge. ``decided_at`` is None once it has been decided."""
+
     status: str
     amount: Decimal
     reason: str | None = None
+    decided_at: datetime | None = None
+    charged_before: bool = False
 
 
+@dataclass(kw_only=True)
+class Webhook:
+    """Something to tell, as it was when it happened; told again until it is heard."""
+
+    key: str
+    body: str
+    heard: int = 0
+
+
+@dataclass(kw_only=True)
 class Provider:
     """``weather`` is asked at each call and says what is lost; ``pause`` lets others act while a call is under way."""
 
-    def __init__(self, weather: Callable[[], str], pause: Callable[[], None]) -> None:
-        self._weather, self._pause = weather, pause
-        self.refuses_refunds = False
-        self.charges: dict[str, Booked] = {}
-        self.refunds: dict[str, tuple[str, Decimal]] = {}
+    clock: Clock
+    weather: Callable[[], str]
+    pause: Callable[[], None]
+    refuses_refunds: bool = False
+    charges: dict[str, Booked] = field(default_factory=dict)
+    refunds: dict[str, tuple[str, Decimal]] = field(default_factory=dict)
+    webhooks: list[Webhook] = field(default_factory=list)
 
     def charge(self, charge: Charge) -> ChargeOutcome:
         def act() -> ChargeOutcome:
-            if charge.key not in self.charges:
-                self.charges[charge.key] = _decided(charge)
+            if charge.token == "tok_timeout":
+                raise ProviderUnavailable("hangs")
+            booked = self.charges.get(charge.key) or self._book(charge)
+            is_first, booked.charged_before = not booked.charged_before, True
+            if charge.token == "tok_timeout_after_charge" and is_first:
+                raise ProviderUnavailable("charged, and hangs")
             return self._outcome(charge.key)
 
+        if charge.token == "tok_slow":
+            self.clock.advance(SLOW_S)
         return self._do(act)
 
     def lookup(self, key: str) -> ChargeOutcome | None:
@@ -52,8 +84,8 @@ class Provider:
     def void(self, key: str) -> None:
         def act() -> None:
             booked = self.charges.setdefault(key, Booked(status="VOIDED", amount=Decimal(0), reason="voided"))
-            if booked.status == "APPROVED":
-                booked.status, booked.reason = "VOIDED", "voided"
+            if booked.status in ("APPROVED", "PROCESSING"):
+                booked.status, booked.reason, booked.decided_at = "VOIDED", "voided", None
 
         self._do(act)
 
@@ -70,20 +102,53 @@ class Provider:
         self.refunds.setdefault(refund_key, (charge_key, amount))
         return Approved(reference=f"re_{refund_key}")
 
+    def _book(self, charge: Charge) -> Booked:
+        reason = DECLINES.get(charge.token, None if charge.token in APPROVALS else "card_declined")
+        booked = Booked(status="DECLINED" if reason else "APPROVED", amount=charge.amount, reason=reason)
+        self.charges[charge.key] = booked
+        if charge.token in DECIDED_AFTER_S:
+            booked.status = "PROCESSING"
+            booked.decided_at = self.clock.now + timedelta(seconds=DECIDED_AFTER_S[charge.token])
+            self._tell(charge.key, "processing")
+        return booked
+
     def _outcome(self, key: str) -> ChargeOutcome:
         booked = self.charges[key]
-        if booked.status == "APPROVED":
-            return Approved(reference=f"ch_{key}")
+        match booked.status:
+            case "APPROVED":
+                return Approved(reference=f"ch_{key}")
+            case "PROCESSING":
+                return Processing(reference=f"ch_{key}")
         return Declined(reason=booked.reason or "card_declined")
 
     def _do(self, act: Callable[[], Any]) -> Any:
-        self._pause()
-        lost = self._weather()
+        self.pause()
+        self.decide()
+        lost = self.weather()
         outcome = None if lost == REQUEST_LOST else act()
-        self._pause()
+        self.pause()
         if lost:
             raise ProviderUnavailable(lost)
         return outcome
+
+    def decide(self) -> None:
+        """What was to be decided by now is decided, and told."""
+        for key, booked in self.charges.items():
+            if booked.decided_at is not None and booked.decided_at <= self.clock.now:
+                booked.status, booked.decided_at = "DECLINED" if booked.reason else "APPROVED", None
+                self._tell(key, "failed" if booked.reason else "succeeded")
+
+    def _tell(self, key: str, status: str) -> None:
+        data = {"key": key, "reference": f"ch_{key}", "status": status, "reason": self.charges[key].reason}
+        body = {"id": f"wh_{len(self.webhooks)}", "type": f"charge.{status}", "data": data}
+        self.webhooks.append(Webhook(key=key, body=json.dumps(body)))
+
+    @property
+    def untold(self) -> list[Webhook]:
+        return [webhook for webhook in self.webhooks if not webhook.heard]
+
+    def due(self) -> list[datetime]:
+        return [booked.decided_at for booked in self.charges.values() if booked.decided_at is not None]
 
     # The book, for whoever audits it
 
@@ -93,8 +158,3 @@ class Provider:
 
     def refunded(self, charge_key: str) -> Decimal:
         return sum((amount for of, amount in self.refunds.values() if of == charge_key), Decimal(0))
-
-
-def _decided(charge: Charge) -> Booked:
-    reason = DECLINES.get(charge.token, None if charge.token == "tok_success" else "card_declined")
-    return Booked(status="DECLINED" if reason else "APPROVED", amount=charge.amount, reason=reason)

@@ -14,11 +14,12 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from uuid import UUID
 
+from payment_service.domain import payment_id
 from shared.envelope import encode
 
 from . import invariants
 from .bus import Message
-from .scenario import WEIGHTS, Wish
+from .scenario import TOKENS, WEIGHTS, Wish
 from .world import KEYS_KEPT_S, Request, Room, Violation, World
 
 STEPS = 50
@@ -196,13 +197,125 @@ class Scheduler:
         }
         self._ask("place_order", "order_service", {"order": order}, with_key=True)
 
+    def _order(self, event_type: str) -> str | None:
+        """An order of which such an event was published; at times any order, wise or not."""
+        if self.chance.random() < 0.08:
+            return self._any(self.world.order_ids())
+        return self._any(self.world.orders_with(event_type))
+
+    def _any(self, ids: Sequence[str]) -> str | None:
+        return self.chance.choice(ids) if ids else None
+
     def _can_cancel(self) -> bool:
         return bool(self.world.order_ids())
 
+    _can_approve = _can_decline = _can_confirm = _can_fulfil = _can_give_back = _can_refund = _can_cancel
+
     def _do_cancel(self) -> None:
-        order_id = self.chance.choice(self.world.order_ids())
+        order_id = self._any(self.world.order_ids())
         by = self.chance.choice(("customer", "seller", "operator"))
         self._ask("cancel_order", "order_service", {"order_id": order_id, "by": by}, with_key=False)
+
+    def _do_approve(self) -> None:
+        self._ask_seller("approve_order")
+
+    def _do_decline(self) -> None:
+        self._ask_seller("decline_order")
+
+    def _ask_seller(self, name: str) -> None:
+        waiting = [
+            event.order_id
+            for event in self.world.published.values()
+            if event.type == "ORDER_CREATED" and event.payload.get("requiresApproval")
+        ]
+        ids = [order_id for order_id in self.world.order_ids() if order_id in waiting or self.chance.random() < 0.05]
+        if ids:
+            arguments = {"order_id": self._any(ids), "by": self.chance.choice(("seller", "operator"))}
+            self._ask(name, "order_service", arguments, with_key=False)
+
+    def _do_confirm(self) -> None:
+        order_id = self._order("PAYMENT_PENDING")
+        if order_id:
+            arguments = {"payment_id": self._payment(order_id), "payment_method": self.chance.choice(TOKENS)}
+            self._ask("confirm_payment", "payment_service", arguments, with_key=True)
+
+    def _payment(self, order_id: str) -> str:
+        return str(payment_id(UUID(order_id)))
+
+    def _do_fulfil(self) -> None:
+        order_id = self._order("ORDER_CONFIRMED")
+        if order_id:
+            arguments = {"order_id": order_id, "tracking": self.chance.choice((None, "track-1"))}
+            self._ask("fulfil_order", "order_service", arguments, with_key=True)
+
+    def _do_give_back(self) -> None:
+        order_id = self._order("INVENTORY_COMMITTED")
+        if order_id:
+            goods: dict[str, object] = {
+                "items": [{"item": self.chance.choice(("mug", "tea", "ring")), "quantity": self.chance.choice((1, 1, 2))}],
+                "restock": self.chance.random() < 0.6,
+            }
+            if self.chance.random() < 0.3:
+                goods["refundAmount"] = self.chance.choice(("0.00", "4.00", "10.00"))
+            self._ask("return_order", "order_service", {"order_id": order_id, "goods": goods}, with_key=True)
+
+    def _do_refund(self) -> None:
+        order_id = self._order("PAYMENT_SUCCESS")
+        if order_id:
+            arguments = {
+                "payment_id": self._payment(order_id),
+                "amount": self.chance.choice((None, "3.00", "10.00", "20.00")),
+                "reason": "goodwill",
+            }
+            self._ask("refund_payment", "payment_service", arguments, with_key=True)
+
+    def _can_hold(self) -> bool:
+        return True
+
+    def _do_hold(self) -> None:
+        held: dict[str, object] = {"items": [{"item": self.chance.choice(("mug", "tea")), "quantity": 1}]}
+        if self.chance.random() < 0.5:
+            held["ttlSeconds"] = self.chance.choice((5, 100))
+        if self.chance.random() < 0.5:
+            held["reference"] = self.chance.choice(("r1", "r2"))
+        self._ask("reserve_stock", "inventory_service", {"reservation": held}, with_key=True)
+
+    def _can_end_hold(self) -> bool:
+        return bool(self.world.answered_ids("reserve_stock", "reservation"))
+
+    def _do_end_hold(self) -> None:
+        ids = self.world.answered_ids("reserve_stock", "reservation")
+        if self.chance.random() < 0.1:
+            ids = self.world.order_ids()
+        name = self.chance.choice(("release_reservation", "commit_reservation"))
+        self._ask(name, "inventory_service", {"reservation_id": self._any(ids)}, with_key=True)
+
+    def _can_adjust(self) -> bool:
+        return True
+
+    def _do_adjust(self) -> None:
+        adjustment = {
+            "item": self.chance.choice(("mug", "tea", "ring")),
+            "delta": self.chance.choice((-2, -1, 1, 2)),
+            "reason": "counted",
+        }
+        self._ask("adjust_stock", "inventory_service", {"adjustment": adjustment}, with_key=True)
+
+    # Webhooks
+
+    def _can_webhook(self) -> bool:
+        return bool(self.world.provider.untold)
+
+    def _do_webhook(self) -> None:
+        """In any order."""
+        self.world.tell(self.chance.choice(self.world.provider.untold))
+
+    def _can_repeat_webhook(self) -> bool:
+        return any(webhook.heard for webhook in self.world.provider.webhooks)
+
+    def _do_repeat_webhook(self) -> None:
+        self.world.count_fault("webhook told twice")
+        self.world.tell(self.chance.choice([w for w in self.world.provider.webhooks if w.heard]))
 
     def _ask(self, name: str, service: str, arguments: dict[str, object], *, with_key: bool) -> None:
         key = f"key-{len(self.world.requests)}" if with_key else None
@@ -222,6 +335,21 @@ class Scheduler:
     def _do_repeat_request(self) -> None:
         self.world.count_fault("request repeated")
         self.world.request(self.chance.choice(self._repeatable()))
+
+    def _can_misuse_key(self) -> bool:
+        return any(request.name == "place_order" and request.answers for request in self._repeatable())
+
+    def _do_misuse_key(self) -> None:
+        """The key of an order with another order: refused, whatever became of the first."""
+        used = self.chance.choice([r for r in self._repeatable() if r.name == "place_order" and r.answers])
+        order = {"userId": "u2", "items": [{"item": "tea", "quantity": 7}]}
+        misused = Request(
+            name="place_order", service="order_service", arguments={"order": order}, key=used.key, sent_s=used.sent_s
+        )
+        self.world.request(misused)
+        if misused.answers or (misused.refusals and misused.refusals != ["idempotency_key_reused"]):
+            raise Violation("one key, one answer", f"{used.key} was used for another order: {misused}")
+        self.world.requests.remove(misused)
 
     def _can_dispatch_by_hand(self) -> bool:
         return not self.world.strangers
@@ -250,7 +378,17 @@ class Scheduler:
             )
         )
 
-    # The calm at the end
+    # The calm at the end, and lulls on the way there
+
+    def _can_lull(self) -> bool:
+        return not self.world.pauses
+
+    def _do_lull(self) -> None:
+        """For once all goes well: everything under way arrives, and no time passes."""
+        self.world.say("a lull")
+        self.world.is_calm = True
+        self._work_off()
+        self.world.is_calm = False
 
     def calm_down(self) -> None:
         """No more faults: all is delivered, and time passes until nothing is due any more."""
@@ -273,7 +411,7 @@ class Scheduler:
 
     def _work_off(self) -> None:
         for _ in range(MOST_ROUNDS):
-            if not any([*self._relay_all(), *self._deliver_all(), *self._charge_all()]):
+            if not any([*self._relay_all(), *self._deliver_all(), *self._charge_all(), *self._tell_all()]):
                 return
             invariants.check_always(self.world)
         raise Violation("everything comes to rest", "events make events without end")
@@ -290,12 +428,17 @@ class Scheduler:
 
     def _charge_all(self) -> Iterator[bool]:
         for worker in self.world.workers:
-            while worker.charger.to_call or worker.charger.answered:
+            while not worker.is_frozen and (worker.charger.to_call or worker.charger.answered):
                 if worker.charger.to_call:
                     self.world.call(worker, 0)
                 if worker.charger.answered:
                     self.world.save(worker, len(worker.charger.answered))
                 yield True
+
+    def _tell_all(self) -> Iterator[bool]:
+        for webhook in self.world.provider.untold:
+            self.world.tell(webhook)
+            yield True
 
     def _fire_all(self) -> None:
         for room in self._rooms():

@@ -45,6 +45,7 @@ SERVICES: dict[str, type] = {
     "payment_service": PaymentService,
 }
 LEASE_RENEWED_S = 2.0
+CALL_TIMEOUT_S = 60.0
 TRUNCATED_EVERY = 25
 
 # What can befall a transaction. The last two are told to the code, the others take the process with them.
@@ -234,7 +235,7 @@ class SteppedCharger(Charger):
     """The charger without its greenlets: calls and savings are steps of the schedule."""
 
     def __init__(self, provider: Provider, save: Callable[[Any], Any], submitted: Callable[[Any], None]) -> None:
-        super().__init__(provider, save)
+        super().__init__(provider, save, CALL_TIMEOUT_S)
         self._submitted = submitted
         self.to_call: list[Any] = []
 
@@ -306,6 +307,7 @@ def make_worker(
     charging._provider = provider
     charger = SteppedCharger(provider, charging._save, submitted)
     charging._charger = charger
+    charging.container = SimpleNamespace(spawn_managed_thread=lambda begin, identifier: begin())
     replica.service.charging = charging
     return Worker(name=name, replica=replica, charging=charging, charger=charger)
 

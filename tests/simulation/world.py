@@ -18,6 +18,7 @@ from typing import Any
 from inventory_service.settings import Settings as InventorySettings
 from order_service.settings import Settings as OrderSettings
 from payment_service.settings import Settings as PaymentSettings
+from payment_service.webhooks import sign
 from shared.config import Source
 from shared.errors import BrokerUnavailable, OrderSagaError, PermanentError, TransientError
 from shared.outbox import OutboxRow
@@ -25,8 +26,8 @@ from shared.outbox import OutboxRow
 from .bus import Bus, Channel, Crash, Message, Resender
 from .clock import Clock
 from .ids import Ids, Names
-from .provider import ANSWER_LOST, REQUEST_LOST, Provider
-from .scenario import ITEMS, PRICE, Scenario
+from .provider import ANSWER_LOST, REQUEST_LOST, Provider, Webhook
+from .scenario import ITEMS, PRICE, WEBHOOK_SECRET, Scenario
 from .services import (
     COMMIT_ANSWER_LOST,
     CRASH_AFTER_COMMIT,
@@ -43,6 +44,11 @@ from .services import (
     make_worker,
 )
 
+SETTINGS: Mapping[str, Any] = {
+    "order_service": OrderSettings,
+    "inventory_service": InventorySettings,
+    "payment_service": PaymentSettings,
+}
 KEYS_KEPT_S = 23 * 3600.0
 
 
@@ -146,8 +152,9 @@ class World:
         self.while_paused: Any = None
         self.seen_in_pause: Violation | None = None
         self.bus = Bus(self.clock)
-        self.provider = Provider(self._weather, self._pause)
-        self.provider.refuses_refunds = scenario.refuses_refunds
+        self.provider = Provider(
+            clock=self.clock, weather=self._weather, pause=self._pause, refuses_refunds=scenario.refuses_refunds
+        )
         self.rooms = {name: self._room(name, stores[name]) for name in SERVICES}
         self.workers = [self._worker(number) for number in (1, 2)]
         self._fill_shelves()
@@ -171,17 +178,9 @@ class World:
         for _ in range(2 if name == "payment_service" else 1):
             service = SERVICES[name]()
             service.database = Sessions(engine=store.engine, fate=fate)  # type: ignore[attr-defined]
-            service.settings = self._settings(name)  # type: ignore[attr-defined]
+            service.settings = SETTINGS[name].read(Source(values=self.scenario.settings()))  # type: ignore[attr-defined]
             room.replicas.append(Replica(service, self.bus, resender, self._on_unexpected))
         return room
-
-    def _settings(self, name: str) -> Any:
-        match name:
-            case "order_service":
-                return OrderSettings.read(Source(values=self.scenario.order_settings()))
-            case "inventory_service":
-                return InventorySettings.read(Source(values=self.scenario.inventory_settings()))
-        return PaymentSettings.read(Source(values=self.scenario.payment_settings()))
 
     def _worker(self, number: int) -> Worker:
         room = self.rooms["payment_service"]
@@ -411,6 +410,26 @@ class World:
         if crashed and worker:
             worker.crash()
 
+    def tell(self, webhook: Webhook) -> None:
+        """The provider's webhook, signed at this moment; it counts as heard when it is answered."""
+        room = self.rooms["payment_service"]
+        replica, worker = self._who(room)
+        signature = sign(webhook.body, secret=WEBHOOK_SECRET, at=self.clock.now)
+        self.say(f"webhook {self.names.known(webhook.body)} to {worker.name if worker else room.name}")
+        crashed = True
+        with self.trouble(room):
+            try:
+                answer = replica.service.psp_webhook(webhook.body, signature)
+                webhook.heard += 1
+                self.say(f"    answered {answer}")
+            except TransientError as error:
+                self.say(f"    not answered: {error}")
+            except Exception as error:
+                self._on_unexpected(error)
+            crashed = False
+        if crashed and worker:
+            worker.crash()
+
     def pass_time(self, seconds: float) -> None:
         self.clock.advance(seconds)
         self.say(f"{seconds:.3f} s pass")
@@ -420,6 +439,7 @@ class World:
         self.pass_time(max(0.0, (moment - self.clock.now).total_seconds()))
 
     def _after_time(self) -> None:
+        self.provider.decide()
         woken = self.bus.wake()
         if woken:
             self.say(f"    {woken} events return from retry queues")
@@ -436,17 +456,21 @@ class World:
 
     def order_ids(self) -> list[str]:
         """Of orders that somebody was told of, in the order of telling."""
-        ids: dict[str, None] = {}
-        for request in self.requests:
-            for answer in request.answers:
-                order = answer.get("order") if isinstance(answer, dict) else None
-                if isinstance(order, dict) and request.name == "place_order":
-                    ids[order["id"]] = None
-        return list(ids)
+        return self.answered_ids("place_order", "order")
+
+    def answered_ids(self, name: str, what: str) -> list[str]:
+        """Ids of what requests of this name made, each once."""
+        answers = (answer for request in self.requests if request.name == name for answer in request.answers)
+        return list(dict.fromkeys(answer[what]["id"] for answer in answers))
+
+    def orders_with(self, event_type: str) -> list[str]:
+        """Orders that somebody was told of and that such an event was published of."""
+        spoken_of = {event.order_id for event in self.published.values() if event.type == event_type}
+        return [order_id for order_id in self.order_ids() if order_id in spoken_of]
 
     def due(self) -> list[datetime]:
         """When something will happen by itself."""
-        moments = [waiting.until for waiting in self.bus.waiting]
+        moments = [waiting.until for waiting in self.bus.waiting] + self.provider.due()
         for room in self.rooms.values():
             if room.due is None:
                 room.due = self._due_in(room)
@@ -466,8 +490,8 @@ class World:
 
 _PARKED = "select min(parked_until) from outbox where published_at is null"
 DUE = {
-    "order_service": f"select min(deadline_at) from orders union all {_PARKED}",
-    "inventory_service": f"select min(expires_at) from reservations where status = 'RESERVED' union all {_PARKED}",
+    "order_service": f"select min(wake_at) from orders union all {_PARKED}",
+    "inventory_service": f"select min(wake_at) from reservations where status = 'RESERVED' union all {_PARKED}",
     "payment_service": f"""
         select min(case when a.status = 'CALLING' then coalesce(l.expires_at, a.started_at) else a.next_try_at end)
         from payment_attempts a left join charger_leases l on l.worker_id = a.leased_by where a.ended_at is null
