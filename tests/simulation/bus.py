@@ -75,8 +75,9 @@ class Channel:
             del self.unsettled[settled]
 
     def basic_reject(self, tag: int, requeue: bool) -> None:
-        message = self.unsettled.pop(tag)
-        self.bus.queues[self.queue if requeue else dead_letter_queue(self.queue)].append(message)
+        message = self.unsettled.pop(tag, None)
+        if message is not None:
+            self.bus.queues[self.queue if requeue else dead_letter_queue(self.queue)].append(message)
 
     def close(self) -> None:
         self.bus.queues[self.queue][:0] = self.unsettled.values()

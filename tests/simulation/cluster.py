@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -62,29 +63,11 @@ rm -rf "$FOLDER"
 """
 
 
-class Cluster:
-    """Use as a context manager. ``url`` is that of a database in it."""
+@dataclass(frozen=True)
+class Server:
+    """A running server, known by the folder of its socket: enough for another process to use it."""
 
-    def __init__(self) -> None:
-        self._user = system_user()
-        parent = _MEMORY if os.access(_MEMORY, os.W_OK) else None
-        self.folder = Path(tempfile.mkdtemp(prefix="ordersaga-", dir=parent))
-        self._keeper: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Cluster:
-        binaries = find_binaries()
-        if binaries is None:
-            raise FileNotFoundError("PostgreSQL's initdb is nowhere: run `make up` once, it installs what is missing")
-        self._initialise(binaries)
-        self._start(binaries)
-        self._make_templates()
-        return self
-
-    def __exit__(self, _type: type[BaseException] | None, _value: object, _trace: TracebackType | None) -> None:
-        if self._keeper is not None and self._keeper.stdin is not None:
-            self._keeper.stdin.close()
-            self._keeper.wait(START_TIMEOUT_S)
-        shutil.rmtree(self.folder, ignore_errors=True)
+    folder: Path
 
     def url(self, database: str) -> str:
         return f"postgresql+psycopg2://postgres@/{database}?host={self.folder}"
@@ -92,51 +75,17 @@ class Cluster:
     def create(self, service: str, suffix: str) -> str:
         """The URL of a new, migrated and empty database of ``service``."""
         name = f"{service}_{suffix}"
-        self._administer(f"create database {name} template {service}")
-        self._administer(f"alter database {name} set search_path = clock, public, pg_catalog")
+        self.administer(f"create database {name} template {service}")
+        self.administer(f"alter database {name} set search_path = clock, public, pg_catalog")
         return self.url(name)
 
-    def _initialise(self, binaries: Path) -> None:
-        if self._user is not None:
-            shutil.chown(self.folder, self._user, pwd.getpwnam(self._user).pw_gid)
-        command = [
-            *(str(binaries / "initdb"), "-D", str(self.folder / "data"), "-U", "postgres", "--no-sync"),
-            *("--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions"),
-        ]
-        done = run_once(command, environment=base_environment(self.folder), user=self._user, timeout_s=120)
-        if done.returncode != 0:
-            raise RuntimeError(f"initdb failed: {done.stdout}")
-
-    def _start(self, binaries: Path) -> None:
-        settings = [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
-        server = [str(binaries / "postgres"), "-D", str(self.folder / "data"), "-k", str(self.folder), *settings]
-        account = pwd.getpwnam(self._user) if self._user else None
-        self._keeper = subprocess.Popen(  # noqa: S603 - our own command
-            ["/bin/sh", "-c", _KEEPER, "keeper", *server],
-            stdin=subprocess.PIPE,
-            env={**base_environment(self.folder), "FOLDER": str(self.folder)},
-            cwd="/",
-            start_new_session=True,
-            user=account.pw_uid if account else None,
-            group=account.pw_gid if account else None,
-        )
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while True:
-            try:
-                self._administer("select 1")
-                return
-            except psycopg2.OperationalError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.05)
-
-    def _make_templates(self) -> None:
+    def make_templates(self) -> None:
         for name, process in SERVICES.items():
-            self._administer(f"create database {name}")
+            self.administer(f"create database {name}")
             migrations.upgrade(process.migrations, self.url(name))
             self._execute(name, INSTALL_CLOCK)
 
-    def _administer(self, statement: str) -> None:
+    def administer(self, statement: str) -> None:
         self._execute("postgres", statement)
 
     def _execute(self, database: str, statement: str) -> None:
@@ -147,3 +96,63 @@ class Cluster:
                 cursor.execute(statement)
         finally:
             connection.close()
+
+
+class Cluster:
+    """Use as a context manager, which hands out the running server."""
+
+    def __init__(self) -> None:
+        self._user = system_user()
+        parent = _MEMORY if os.access(_MEMORY, os.W_OK) else None
+        self._folder = Path(tempfile.mkdtemp(prefix="ordersaga-", dir=parent))
+        self._keeper: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Server:
+        binaries = find_binaries()
+        if binaries is None:
+            raise FileNotFoundError("PostgreSQL's initdb is nowhere: run `make up` once, it installs what is missing")
+        self._initialise(binaries)
+        server = Server(self._folder)
+        self._start(binaries, server)
+        server.make_templates()
+        return server
+
+    def __exit__(self, _type: type[BaseException] | None, _value: object, _trace: TracebackType | None) -> None:
+        if self._keeper is not None and self._keeper.stdin is not None:
+            self._keeper.stdin.close()
+            self._keeper.wait(START_TIMEOUT_S)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _initialise(self, binaries: Path) -> None:
+        if self._user is not None:
+            shutil.chown(self._folder, self._user, pwd.getpwnam(self._user).pw_gid)
+        command = [
+            *(str(binaries / "initdb"), "-D", str(self._folder / "data"), "-U", "postgres", "--no-sync"),
+            *("--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions"),
+        ]
+        done = run_once(command, environment=base_environment(self._folder), user=self._user, timeout_s=120)
+        if done.returncode != 0:
+            raise RuntimeError(f"initdb failed: {done.stdout}")
+
+    def _start(self, binaries: Path, server: Server) -> None:
+        settings = [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
+        command = [str(binaries / "postgres"), "-D", str(self._folder / "data"), "-k", str(self._folder), *settings]
+        account = pwd.getpwnam(self._user) if self._user else None
+        self._keeper = subprocess.Popen(
+            ["/bin/sh", "-c", _KEEPER, "keeper", *command],
+            stdin=subprocess.PIPE,
+            env={**base_environment(self._folder), "FOLDER": str(self._folder)},
+            cwd="/",
+            start_new_session=True,
+            user=account.pw_uid if account else None,
+            group=account.pw_gid if account else None,
+        )
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while True:
+            try:
+                server.administer("select 1")
+                return
+            except psycopg2.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)

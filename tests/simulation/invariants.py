@@ -220,6 +220,28 @@ def _services_agree(books: Books) -> Iterator[str]:
             yield f"{order_id} is {order['status']}, its stock {holding}, its payment {payment}"
 
 
+def _settled_when_both_are_known(books: Books) -> Iterator[str]:
+    for order_id, order in books.orders.items():
+        settled_at = order["settled_at"]
+        told = [row for row in books.timeline if row["order_id"] == order_id and row["source"] != "order_service"]
+        before = [row for row in told if settled_at is not None and row["recorded_at"] <= settled_at]
+        if settled_at is not None and not any(_frees_stock(row) for row in before):
+            yield f"{order_id} was settled before its stock was known to be free"
+        if settled_at is not None and not any(_ends_money(row, order["price"]) for row in before):
+            yield f"{order_id} was settled before its money was known to be back or not taken"
+
+
+def _frees_stock(row: dict[str, Any]) -> bool:
+    is_final = row["event_type"] == "INVENTORY_REFUNDED" and row["payload"]["reason"] != "expired"
+    return is_final or row["event_type"] == "INVENTORY_REJECTED"
+
+
+def _ends_money(row: dict[str, Any], price: Decimal) -> bool:
+    if row["event_type"] == "PAYMENT_REFUNDED":
+        return Decimal(row["payload"]["totalRefunded"]) == price
+    return row["event_type"] in ("PAYMENT_FAILED", "PAYMENT_CANCELLED")
+
+
 def _flags_are_explained(books: Books) -> Iterator[str]:
     """Everything came in the end: only a refund that was refused is left for an operator."""
     for order_id, order in books.orders.items():
@@ -380,22 +402,25 @@ def _causes_come_first(books: Books) -> Iterator[str]:
     recorded = {(row["order_id"], row["event_id"]): row for row in books.timeline}
     for row in books.timeline:
         cause = recorded.get((row["order_id"], row["causation_id"]))
-        if row["causation_id"] is not None and cause is None and row["order_id"] in books.orders:
+        is_foreign = row["causation_id"] is None or row["causation_id"] in books.world.foreign_ids
+        if cause is None and not is_foreign and row["order_id"] in books.orders:
             yield f"{row['event_type']} of {row['order_id']} has a cause that the timeline does not know"
         if cause is not None and cause["source"] == row["source"] and cause["occurred_at"] > row["occurred_at"]:
             yield f"{row['event_type']} of {row['order_id']} happened before its cause {cause['event_type']}"
 
 
 def _said_once(books: Books) -> Iterator[str]:
+    """Of a stranger's order ORDER_CANCELLED answers each reservation: nothing is remembered of it."""
     for order_id, counts in books.by_order.items():
+        if order_id not in books.orders:
+            continue
         for type_ in ONCE_PER_ORDER:
             if counts[type_] > 1:
                 yield f"{counts[type_]} different {type_} of {order_id}"
         words = {type_: counts[type_] for type_ in LAST_WORDS if counts[type_]}
         if sum(words.values()) > 1:
             yield f"a payment with more than one last word, {words}, of {order_id}"
-        cancelled = books.orders.get(order_id, {}).get("status") == "CANCELLED"
-        if order_id in books.orders and counts["ORDER_CANCELLED"] != cancelled:
+        if counts["ORDER_CANCELLED"] != (books.orders[order_id]["status"] == "CANCELLED"):
             yield f"{counts['ORDER_CANCELLED']} ORDER_CANCELLED of {order_id}"
 
 
@@ -463,6 +488,7 @@ AT_REST: dict[str, Callable[[Books], Iterator[str]]] = {
     "no accepted order is lost": _accepted_orders_exist,
     "every order ends, and a cancelled one is settled": _orders_ended,
     "order, stock and payment agree": _services_agree,
+    "settled when stock and money are known": _settled_when_both_are_known,
     "flags are explained": _flags_are_explained,
     "returns are taken back and refunded once": _returns_are_right,
     "what is held in the end is paid and does not expire": _paid_reservations_never_expire,

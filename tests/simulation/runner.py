@@ -17,13 +17,13 @@ import structlog
 
 from shared.messaging import batch_consumer, settlement
 
-from .cluster import Cluster
+from .cluster import Server
 from .coverage import recorded_transitions
 from .ids import ids_from
 from .scenario import Scenario, make_scenario
 from .scheduler import STEPS, Scheduler
 from .services import SERVICES, Store
-from .world import Tally, Violation, World
+from .world import UNEXPECTED, Tally, Violation, World
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,11 @@ class Outcome:
     steps: tuple[int, ...]
     trace: tuple[str, ...]
     violation: Violation | None = None
+
+    @property
+    def kept(self) -> list[int]:
+        """Which steps are left in it."""
+        return [position for position, step in enumerate(self.steps) if step]
 
 
 @dataclass
@@ -52,11 +57,17 @@ class Bench:
                 Scheduler(world).run(steps)
             except Violation as found:
                 violation = found
+            except Exception as error:
+                violation = Violation(UNEXPECTED, f"{type(error).__name__}: {error}")
+                violation.__cause__ = error
         self.tally.add(tally)
         return Outcome(scenario=scenario, steps=tuple(steps), trace=tuple(world.trace), violation=violation)
 
-    def run_seed(self, seed: int) -> Outcome:
+    def run_seed(self, seed: int, kept: Sequence[int] | None = None) -> Outcome:
+        """The schedule of ``seed``, or only some steps of it."""
         scenario, steps = schedule_of(seed)
+        if kept is not None:
+            steps = [step if position in kept else 0 for position, step in enumerate(steps)]
         return self.run(scenario, steps)
 
 
@@ -67,13 +78,13 @@ def schedule_of(seed: int) -> tuple[Scenario, list[int]]:
 
 
 @contextmanager
-def bench(cluster: Cluster, suffix: str) -> Iterator[Bench]:
-    """Databases of their own, on a cluster that others may use at the same time."""
+def bench(server: Server, suffix: str) -> Iterator[Bench]:
+    """Databases of their own, on a server that others may use at the same time."""
     with ExitStack() as stack:
         stack.enter_context(_without_pauses())
         stores = {}
         for service in SERVICES:
-            stores[service] = Store(cluster.create(service, suffix))
+            stores[service] = Store(server.create(service, suffix))
             stack.callback(stores[service].close)
         yield Bench(stores=stores)
 
@@ -90,20 +101,24 @@ def _without_pauses() -> Iterator[None]:
         structlog.configure(**before)
 
 
-def smaller(bench: Bench, outcome: Outcome, *, most_runs: int = 400) -> Outcome:
-    """The same violation with fewer steps: leaves out ever smaller pieces as long as it still happens."""
+def smaller(bench: Bench, outcome: Outcome, *, most_runs: int = 300) -> Outcome:
+    """The same violation in fewer steps: leaves out ever smaller pieces as long as it still happens.
+
+    A step that is left out becomes 0, in which nothing happens, so that the others keep their numbers.
+    """
     if outcome.violation is None:
         return outcome
     invariant, best, runs = outcome.violation.invariant, outcome, 0
-    size = max(1, len(best.steps) // 2)
+    size = len(best.steps)
     while size and runs < most_runs:
-        start = 0
-        while start < len(best.steps) and runs < most_runs:
-            runs += 1
-            tried = bench.run(best.scenario, best.steps[:start] + best.steps[start + size :])
-            if tried.violation is not None and tried.violation.invariant == invariant:
-                best = tried
-            else:
-                start += size
+        for start in range(0, len(best.steps), size):
+            piece = range(start, min(start + size, len(best.steps)))
+            if runs < most_runs and any(best.steps[position] for position in piece):
+                runs += 1
+                tried = bench.run(
+                    best.scenario, [0 if position in piece else step for position, step in enumerate(best.steps)]
+                )
+                if tried.violation is not None and tried.violation.invariant == invariant:
+                    best = tried
         size //= 2
     return best

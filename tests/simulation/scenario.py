@@ -9,6 +9,8 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from .bus import CHOREOGRAPHY
+
 ITEMS = {"mug": False, "tea": False, "ring": True}
 """Item → whether its seller wants to approve orders of it."""
 PRICE = "10.00"
@@ -31,6 +33,7 @@ WEIGHTS: Mapping[str, int] = {
     "pass_time": 8,
     "fire_timer": 8,
     "lull": 2,
+    "outage": 1,
     "approve": 8,
     "decline": 1,
     "cancel": 2,
@@ -51,6 +54,7 @@ WEIGHTS: Mapping[str, int] = {
     "freeze_worker": 1,
     "thaw_worker": 4,
     "dispatch_by_hand": 1,
+    "dispatch_again": 2,
 }
 _STEADY = ("deliver", "relay", "call", "save", "place", "thaw_worker", "webhook", "approve", "confirm")
 
@@ -68,7 +72,8 @@ class Wish:
 class Scenario:
     """``fault_rate`` and ``weather_rate``: how often a transaction, and a call to the provider, meets with trouble.
 
-    ``skews_s``: how far the clocks of the three databases are off.
+    ``skews_s``: how far the clocks of the three databases are off. ``is_unwise``: people ask for things at the wrong
+    time too. ``slow_queues``: what lies there is seldom delivered.
     """
 
     stock: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(ITEMS, 5))
@@ -80,6 +85,8 @@ class Scenario:
     fault_rate: float = 0.0
     weather_rate: float = 0.0
     refuses_refunds: bool = False
+    is_unwise: bool = False
+    slow_queues: frozenset[str] = frozenset()
     weights: Mapping[str, int] = field(default_factory=lambda: dict(WEIGHTS))
 
     def settings(self) -> dict[str, str]:
@@ -110,7 +117,14 @@ def make_scenario(chance: random.Random) -> Scenario:
         fault_rate=chance.choice((0.0, 0.05, 0.2, 0.4)),
         weather_rate=chance.choice((0.0, 0.0, 0.2, 0.6)),
         refuses_refunds=chance.random() < 0.08,
+        is_unwise=chance.random() < 0.2,
+        slow_queues=_slow_queues(chance),
     )
+
+
+def _slow_queues(chance: random.Random) -> frozenset[str]:
+    share = chance.choice((0.0, 0.0, 0.15, 0.4))
+    return frozenset(queue for queue, _ in CHOREOGRAPHY.work_queues() if chance.random() < share)
 
 
 def _wish(chance: random.Random) -> Wish:

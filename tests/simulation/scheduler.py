@@ -18,7 +18,6 @@ from payment_service.domain import payment_id
 from shared.envelope import encode
 
 from . import invariants
-from .bus import Message
 from .scenario import TOKENS, WEIGHTS, Wish
 from .world import KEYS_KEPT_S, Request, Room, Violation, World
 
@@ -33,6 +32,7 @@ class Scheduler:
     def __init__(self, world: World) -> None:
         self.world = world
         self.wishes: list[Wish] = list(world.scenario.wishes)
+        self.is_ending = False
         world.while_paused = self._step
 
     @property
@@ -71,8 +71,13 @@ class Scheduler:
     def _can_deliver(self) -> bool:
         return bool(self.world.bus.filled)
 
+    def _filled_queue(self) -> str:
+        filled = self.world.bus.filled
+        fast = [queue for queue in filled if queue not in self.world.scenario.slow_queues]
+        return self.chance.choice(fast if fast and self.chance.random() < 0.97 else filled)
+
     def _do_deliver(self) -> None:
-        queue = self.chance.choice(self.world.bus.filled)
+        queue = self._filled_queue()
         waiting = range(len(self.world.bus.queues[queue]))
         count = min(len(waiting), self.chance.choice((1, 1, 2, 5)))
         lose = self.chance.random() < self.world.scenario.fault_rate / 4
@@ -82,7 +87,7 @@ class Scheduler:
 
     def _do_repeat_delivery(self) -> None:
         """The broker delivers again what it has not let go of."""
-        queue = self.chance.choice(self.world.bus.filled)
+        queue = self._filled_queue()
         position = self.chance.randrange(len(self.world.bus.queues[queue]))
         self.world.count_fault("delivered twice")
         self.world.bus.repeat(queue, position)
@@ -125,11 +130,22 @@ class Scheduler:
     def _do_pass_time(self) -> None:
         """A little, or to just before or just after the moment something is due."""
         due = sorted(moment for moment in self.world.due() if moment > self.world.clock.now)
-        if due and self.chance.random() < 0.5:
+        if due and self.chance.random() < 0.6:
             moment = self.chance.choice(due)
             self.world.pass_time_until(moment + self.chance.choice((-1, 1, 1)) * _A_MOMENT)
         else:
             self.world.pass_time(self.chance.choice((0.01, 0.5, 2, 6, 15, 40)) * self.chance.random())
+        if self.chance.random() < 0.3:
+            self._fire_all()
+
+    def _can_outage(self) -> bool:
+        return not self.world.pauses
+
+    def _do_outage(self) -> None:
+        """The broker is away for long: nothing is delivered, and the clocks go on."""
+        self.world.count_fault("nothing delivered for long")
+        self.world.pass_time(self.chance.choice((30, 70, 330, 650, 1000)))
+        self._fire_all()
 
     def _can_fire_timer(self) -> bool:
         return True
@@ -168,10 +184,14 @@ class Scheduler:
         return not any(worker.is_frozen for worker in self.world.workers)
 
     def _do_freeze_worker(self) -> None:
-        worker = self.chance.choice(self.world.workers)
+        """Rather one that has something in hand, and often for longer than its lease."""
+        busy = [w for w in self.world.workers if w.charger.to_call or w.charger.answered]
+        worker = self.chance.choice(busy or self.world.workers)
         self.world.say(f"{worker.name} freezes")
         self.world.count_fault("worker frozen")
         worker.is_frozen = True
+        if self.chance.random() < 0.5:
+            self.world.pass_time(self.chance.choice((11, 35)))
 
     def _can_thaw_worker(self) -> bool:
         return any(worker.is_frozen for worker in self.world.workers)
@@ -197,77 +217,79 @@ class Scheduler:
         }
         self._ask("place_order", "order_service", {"order": order}, with_key=True)
 
-    def _order(self, event_type: str) -> str | None:
-        """An order of which such an event was published; at times any order, wise or not."""
-        if self.chance.random() < 0.08:
-            return self._any(self.world.order_ids())
-        return self._any(self.world.orders_with(event_type))
-
-    def _any(self, ids: Sequence[str]) -> str | None:
-        return self.chance.choice(ids) if ids else None
-
     def _can_cancel(self) -> bool:
         return bool(self.world.order_ids())
 
-    _can_approve = _can_decline = _can_confirm = _can_fulfil = _can_give_back = _can_refund = _can_cancel
-
     def _do_cancel(self) -> None:
-        order_id = self._any(self.world.order_ids())
         by = self.chance.choice(("customer", "seller", "operator"))
-        self._ask("cancel_order", "order_service", {"order_id": order_id, "by": by}, with_key=False)
+        arguments = {"order_id": self.chance.choice(self.world.order_ids()), "by": by}
+        self._ask("cancel_order", "order_service", arguments, with_key=False)
+
+    def _orders(self, event_type: str) -> list[str]:
+        """Orders of which such an event was published; in an unwise world any order."""
+        return self.world.order_ids() if self.world.scenario.is_unwise else self.world.orders_with(event_type)
+
+    def _can_approve(self) -> bool:
+        return bool(self._orders_to_approve())
+
+    def _orders_to_approve(self) -> list[str]:
+        if self.world.scenario.is_unwise:
+            return self.world.order_ids()
+        return [id_ for id_ in self.world.orders_with("ORDER_CREATED") if self.world.requires_approval(id_)]
 
     def _do_approve(self) -> None:
         self._ask_seller("approve_order")
+
+    _can_decline = _can_approve
 
     def _do_decline(self) -> None:
         self._ask_seller("decline_order")
 
     def _ask_seller(self, name: str) -> None:
-        waiting = [
-            event.order_id
-            for event in self.world.published.values()
-            if event.type == "ORDER_CREATED" and event.payload.get("requiresApproval")
-        ]
-        ids = [order_id for order_id in self.world.order_ids() if order_id in waiting or self.chance.random() < 0.05]
-        if ids:
-            arguments = {"order_id": self._any(ids), "by": self.chance.choice(("seller", "operator"))}
-            self._ask(name, "order_service", arguments, with_key=False)
+        order_id = self.chance.choice(self._orders_to_approve())
+        arguments = {"order_id": order_id, "by": self.chance.choice(("seller", "operator"))}
+        self._ask(name, "order_service", arguments, with_key=False)
+
+    def _can_confirm(self) -> bool:
+        return bool(self._orders("PAYMENT_PENDING"))
 
     def _do_confirm(self) -> None:
-        order_id = self._order("PAYMENT_PENDING")
-        if order_id:
-            arguments = {"payment_id": self._payment(order_id), "payment_method": self.chance.choice(TOKENS)}
-            self._ask("confirm_payment", "payment_service", arguments, with_key=True)
+        order_id = self.chance.choice(self._orders("PAYMENT_PENDING"))
+        arguments = {"payment_id": self._payment(order_id), "payment_method": self.chance.choice(TOKENS)}
+        self._ask("confirm_payment", "payment_service", arguments, with_key=True)
 
     def _payment(self, order_id: str) -> str:
         return str(payment_id(UUID(order_id)))
 
+    def _can_fulfil(self) -> bool:
+        return bool(self._orders("ORDER_CONFIRMED"))
+
     def _do_fulfil(self) -> None:
-        order_id = self._order("ORDER_CONFIRMED")
-        if order_id:
-            arguments = {"order_id": order_id, "tracking": self.chance.choice((None, "track-1"))}
-            self._ask("fulfil_order", "order_service", arguments, with_key=True)
+        order_id = self.chance.choice(self._orders("ORDER_CONFIRMED"))
+        arguments = {"order_id": order_id, "tracking": self.chance.choice((None, "track-1"))}
+        self._ask("fulfil_order", "order_service", arguments, with_key=True)
+
+    def _can_give_back(self) -> bool:
+        return bool(self._orders("ORDER_FULFILLED"))
 
     def _do_give_back(self) -> None:
-        order_id = self._order("INVENTORY_COMMITTED")
-        if order_id:
-            goods: dict[str, object] = {
-                "items": [{"item": self.chance.choice(("mug", "tea", "ring")), "quantity": self.chance.choice((1, 1, 2))}],
-                "restock": self.chance.random() < 0.6,
-            }
-            if self.chance.random() < 0.3:
-                goods["refundAmount"] = self.chance.choice(("0.00", "4.00", "10.00"))
-            self._ask("return_order", "order_service", {"order_id": order_id, "goods": goods}, with_key=True)
+        line = {"item": self.chance.choice(("mug", "tea", "ring")), "quantity": self.chance.choice((1, 1, 2))}
+        goods: dict[str, object] = {"items": [line], "restock": self.chance.random() < 0.6}
+        if self.chance.random() < 0.3:
+            goods["refundAmount"] = self.chance.choice(("0.00", "4.00", "10.00"))
+        arguments = {"order_id": self.chance.choice(self._orders("ORDER_FULFILLED")), "goods": goods}
+        self._ask("return_order", "order_service", arguments, with_key=True)
+
+    def _can_refund(self) -> bool:
+        return bool(self._orders("PAYMENT_SUCCESS"))
 
     def _do_refund(self) -> None:
-        order_id = self._order("PAYMENT_SUCCESS")
-        if order_id:
-            arguments = {
-                "payment_id": self._payment(order_id),
-                "amount": self.chance.choice((None, "3.00", "10.00", "20.00")),
-                "reason": "goodwill",
-            }
-            self._ask("refund_payment", "payment_service", arguments, with_key=True)
+        arguments = {
+            "payment_id": self._payment(self.chance.choice(self._orders("PAYMENT_SUCCESS"))),
+            "amount": self.chance.choice((None, "3.00", "10.00", "20.00")),
+            "reason": "goodwill",
+        }
+        self._ask("refund_payment", "payment_service", arguments, with_key=True)
 
     def _can_hold(self) -> bool:
         return True
@@ -286,9 +308,9 @@ class Scheduler:
     def _do_end_hold(self) -> None:
         ids = self.world.answered_ids("reserve_stock", "reservation")
         if self.chance.random() < 0.1:
-            ids = self.world.order_ids()
+            ids = self.world.order_ids() or ids
         name = self.chance.choice(("release_reservation", "commit_reservation"))
-        self._ask(name, "inventory_service", {"reservation_id": self._any(ids)}, with_key=True)
+        self._ask(name, "inventory_service", {"reservation_id": self.chance.choice(ids)}, with_key=True)
 
     def _can_adjust(self) -> bool:
         return True
@@ -368,15 +390,15 @@ class Scheduler:
             "paymentMethod": "tok_success",
         }
         self.world.count_fault("event dispatched by hand")
-        self.world.bus.send(
-            Message(
-                type="ORDER_CREATED",
-                body=encode(payload),
-                properties={"content_type": "application/json", "timestamp": int(self.world.clock.now.timestamp())},
-                headers={},
-                exchange="order_service.events",
-            )
-        )
+        self.world.dispatch("ORDER_CREATED", encode(payload), message_id=None)
+
+    _can_dispatch_again = _can_publish_again
+
+    def _do_dispatch_again(self) -> None:
+        """What was said before, under another id: past every inbox, only the state knows that it is old."""
+        event = self.chance.choice(list(self.world.published.values()))
+        self.world.count_fault("said again under another id")
+        self.world.dispatch(event.type, event.message.body, message_id=str(self.world.ids.new()))
 
     # The calm at the end, and lulls on the way there
 
@@ -394,7 +416,7 @@ class Scheduler:
         """No more faults: all is delivered, and time passes until nothing is due any more."""
         world = self.world
         world.say("calm")
-        world.is_calm = True
+        world.is_calm = self.is_ending = True
         for worker in world.workers:
             worker.is_frozen = False
         world.pass_time(1)
@@ -423,6 +445,8 @@ class Scheduler:
 
     def _deliver_all(self) -> Iterator[bool]:
         for queue in self.world.bus.filled:
+            if queue in self.world.scenario.slow_queues and not self.is_ending:
+                continue
             self.world.deliver(queue, list(range(len(self.world.bus.queues[queue]))))
             yield True
 

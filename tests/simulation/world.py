@@ -19,11 +19,12 @@ from inventory_service.settings import Settings as InventorySettings
 from order_service.settings import Settings as OrderSettings
 from payment_service.settings import Settings as PaymentSettings
 from payment_service.webhooks import sign
+from shared.choreography.model import event_exchange
 from shared.config import Source
-from shared.errors import BrokerUnavailable, OrderSagaError, PermanentError, TransientError
+from shared.errors import BrokenRule, BrokerUnavailable, OrderSagaError, PermanentError, TransientError
 from shared.outbox import OutboxRow
 
-from .bus import Bus, Channel, Crash, Message, Resender
+from .bus import CHOREOGRAPHY, Bus, Channel, Crash, Message, Resender
 from .clock import Clock
 from .ids import Ids, Names
 from .provider import ANSWER_LOST, REQUEST_LOST, Provider, Webhook
@@ -49,6 +50,7 @@ SETTINGS: Mapping[str, Any] = {
     "inventory_service": InventorySettings,
     "payment_service": PaymentSettings,
 }
+UNEXPECTED = "nothing fails in a way nobody thought of"
 KEYS_KEPT_S = 23 * 3600.0
 
 
@@ -148,6 +150,7 @@ class World:
         self.published: dict[str, Published] = {}
         self.charge_orders: dict[str, str] = {}
         self.strangers: list[str] = []
+        self.foreign_ids: set[str] = set()
         self.pauses = 0
         self.while_paused: Any = None
         self.seen_in_pause: Violation | None = None
@@ -222,7 +225,7 @@ class World:
         return f"{type_} {self.names.give('#', event_id)} ({subject})"
 
     def _on_unexpected(self, error: BaseException) -> None:
-        raise Violation("nothing fails in a way nobody thought of", f"{type(error).__name__}: {error}") from error
+        raise Violation(UNEXPECTED, f"{type(error).__name__}: {error}") from error
 
     def _on_submitted(self, attempt: Any) -> None:
         if attempt.kind == "CHARGE":
@@ -395,6 +398,9 @@ class World:
             try:
                 request.answers.append(getattr(replica.service, request.name)(**arguments))
                 self.say("    answered")
+            except BrokenRule as error:
+                # What the code should have refused was stopped by a constraint of the database.
+                self._on_unexpected(error)
             except PermanentError as refusal:
                 request.refusals.append(refusal.code)
                 self.say(f"    refused: {refusal.code}: {self.names.known(str(refusal))}")
@@ -452,7 +458,26 @@ class World:
         for worker in self.workers:
             worker.keep_lease(self.clock.elapsed_s)
 
+    def dispatch(self, event_type: str, body: bytes, *, message_id: str | None) -> None:
+        """An event that comes from no outbox, as somebody with a shell would send it."""
+        self.say(f"{event_type} by hand: {self.names.known(body.decode())}")
+        properties: dict[str, Any] = {
+            "content_type": "application/json",
+            "timestamp": int(self.clock.now.timestamp()),
+        }
+        if message_id is not None:
+            properties["message_id"] = message_id
+            self.foreign_ids.add(message_id)
+        exchange = event_exchange(CHOREOGRAPHY.events[event_type].publisher)
+        self.bus.send(Message(type=event_type, body=body, properties=properties, headers={}, exchange=exchange))
+
     # What is there
+
+    def requires_approval(self, order_id: str) -> bool:
+        return any(
+            event.type == "ORDER_CREATED" and event.order_id == order_id and event.payload["requiresApproval"]
+            for event in self.published.values()
+        )
 
     def order_ids(self) -> list[str]:
         """Of orders that somebody was told of, in the order of telling."""
