@@ -37,7 +37,7 @@ logs: $(READY) ## Show the last lines of every log
 demo: $(READY) ## Start everything, play the scenarios, print their timelines
 	@$(ORDERSAGA) demo $(ARGS)
 
-.PHONY: test unit integration
+.PHONY: test unit integration simulate
 test: $(READY) ## Run all tests (on a stack of their own in .stack-test)
 	$(BIN)/pytest tests $(ARGS)
 
@@ -46,6 +46,9 @@ unit: $(READY) ## Run the tests that open no socket
 
 integration: $(READY) ## Run the tests on real RabbitMQ and PostgreSQL
 	$(BIN)/pytest tests/integration $(ARGS)
+
+simulate: $(READY) ## Play the services' code against a bad network, deterministically (ARGS="--schedules 3000", "--seed 7", "--mutations")
+	$(BIN)/python -m tests.simulation $(ARGS)
 
 .PHONY: check format
 check: $(READY) ## Lint, formatting, types, walls between packages, declared choreography

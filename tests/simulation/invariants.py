@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from .bus import CHOREOGRAPHY
-from .world import Published, Violation, World
+from .world import UNEXPECTED, Published, Violation, World
 
 NOTHING = Decimal(0)
 ONCE_PER_ORDER = (
@@ -32,9 +32,8 @@ LAST_WORDS = ("PAYMENT_SUCCESS", "PAYMENT_FAILED", "PAYMENT_CANCELLED")
 
 def check_always(world: World) -> None:
     """Cheap enough for after every step."""
-    _run(world, "at most one charge of an order stands at the provider", _one_standing_charge(world))
-    _run(world, "never more given back than was charged", _refunds_bounded(world))
-    _run(world, "reserved stock is what open reservations say, and never more than there is", _stock_now(world))
+    for name, check in ALWAYS.items():
+        _run(world, name, check(world))
 
 
 def check_at_rest(world: World) -> None:
@@ -510,8 +509,9 @@ AT_REST: dict[str, Callable[[Books], Iterator[str]]] = {
     "one key, one answer": _one_key_one_answer,
     "what was answered stays true": _promises_are_kept,
 }
-EVERY_STEP = (
-    "at most one charge of an order stands at the provider",
-    "never more given back than was charged",
-    "reserved stock is what open reservations say, and never more than there is",
-)
+ALWAYS: dict[str, Callable[[World], Iterator[str]]] = {
+    "at most one charge of an order stands at the provider": _one_standing_charge,
+    "never more given back than was charged": _refunds_bounded,
+    "reserved stock is what open reservations say": _stock_now,
+}
+ALL = (*ALWAYS, *AT_REST, "an event never changes", UNEXPECTED, "everything comes to rest")

@@ -50,6 +50,7 @@ class Bench:
 
     def run(self, scenario: Scenario, steps: Sequence[int]) -> Outcome:
         tally = Tally(schedules=1)
+        before = self._transactions()
         world = World(self.stores, scenario, tally)
         violation = None
         with ids_from(world.ids), recorded_transitions(tally.transitions):
@@ -60,8 +61,12 @@ class Bench:
             except Exception as error:
                 violation = Violation(UNEXPECTED, f"{type(error).__name__}: {error}")
                 violation.__cause__ = error
+        tally.transactions = self._transactions() - before
         self.tally.add(tally)
         return Outcome(scenario=scenario, steps=tuple(steps), trace=tuple(world.trace), violation=violation)
+
+    def _transactions(self) -> int:
+        return sum(store.transactions for store in self.stores.values())
 
     def run_seed(self, seed: int, kept: Sequence[int] | None = None) -> Outcome:
         """The schedule of ``seed``, or only some steps of it."""

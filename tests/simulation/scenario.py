@@ -9,8 +9,6 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .bus import CHOREOGRAPHY
-
 ITEMS = {"mug": False, "tea": False, "ring": True}
 """Item → whether its seller wants to approve orders of it."""
 PRICE = "10.00"
@@ -22,25 +20,26 @@ TOKENS = (
 )
 WEBHOOK_SECRET = "whsec_simulation"
 
-# Action → how likely it is among those that are possible. A scenario multiplies most of them by 0, 1 or 4, so that
-# some schedules are full of one kind of trouble and others know nothing of it.
+# Action → how likely it is among those that are possible. A scenario multiplies most of them by something from 0 to 4,
+# so that some schedules are full of one kind of trouble and others know nothing of it.
 WEIGHTS: Mapping[str, int] = {
-    "deliver": 30,
-    "relay": 16,
-    "call": 12,
-    "save": 12,
+    "deliver": 40,
+    "relay": 20,
+    "call": 20,
+    "save": 16,
     "place": 12,
     "pass_time": 8,
     "fire_timer": 8,
-    "lull": 2,
+    "lull": 4,
     "outage": 1,
+    "stall_queue": 2,
     "approve": 8,
     "decline": 1,
     "cancel": 2,
     "confirm": 8,
     "fulfil": 6,
     "give_back": 6,
-    "refund": 2,
+    "refund": 3,
     "hold": 1,
     "end_hold": 2,
     "adjust": 1,
@@ -51,12 +50,13 @@ WEIGHTS: Mapping[str, int] = {
     "repeat_delivery": 4,
     "publish_again": 2,
     "crash_worker": 2,
-    "freeze_worker": 1,
+    "freeze_worker": 2,
     "thaw_worker": 4,
     "dispatch_by_hand": 1,
     "dispatch_again": 2,
 }
-_STEADY = ("deliver", "relay", "call", "save", "place", "thaw_worker", "webhook", "approve", "confirm")
+_STEADY = ("deliver", "relay", "call", "save", "place", "thaw_worker", "webhook", "approve", "confirm", "fulfil")
+_HARSH = ("pass_time", "outage", "cancel", "decline", "crash_worker", "freeze_worker", "stall_queue")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ class Scenario:
     """``fault_rate`` and ``weather_rate``: how often a transaction, and a call to the provider, meets with trouble.
 
     ``skews_s``: how far the clocks of the three databases are off. ``is_unwise``: people ask for things at the wrong
-    time too. ``slow_queues``: what lies there is seldom delivered.
+    time too. ``has_head_start``: the first order comes as far as it can before trouble begins.
     """
 
     stock: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(ITEMS, 5))
@@ -86,7 +86,7 @@ class Scenario:
     weather_rate: float = 0.0
     refuses_refunds: bool = False
     is_unwise: bool = False
-    slow_queues: frozenset[str] = frozenset()
+    has_head_start: bool = False
     weights: Mapping[str, int] = field(default_factory=lambda: dict(WEIGHTS))
 
     def settings(self) -> dict[str, str]:
@@ -105,26 +105,25 @@ class Scenario:
 def make_scenario(chance: random.Random) -> Scenario:
     """Any scenario; the same ``chance``, the same scenario."""
     return Scenario(
-        weights={
-            name: weight * (1 if name in _STEADY else chance.choice((0, 1, 1, 4))) for name, weight in WEIGHTS.items()
-        },
-        stock={item: chance.choice((0, 1, 2, 3, 5, 9, 9, 9)) for item in ITEMS},
+        weights={name: weight * _boldness(chance, name) for name, weight in WEIGHTS.items()},
+        stock={item: chance.choice((0, 2, 3, 5, 9, 9, 20, 20)) for item in ITEMS},
         wishes=tuple(_wish(chance) for _ in range(chance.choice((1, 1, 2, 2, 3)))),
-        reservation_ttl_s=chance.choice((20, 60, 600, 600)),
-        pending_deadline_s=chance.choice((60, 900)),
+        reservation_ttl_s=chance.choice((20, 60, 60, 600, 600, 600)),
+        pending_deadline_s=chance.choice((60, 900, 900)),
         on_deadline=chance.choice(("cancel", "cancel", "flag")),
         skews_s=tuple(chance.choice((0.0, 0.0, 0.0, 2.0, -2.0, 40.0)) for _ in range(3)),
         fault_rate=chance.choice((0.0, 0.05, 0.2, 0.4)),
-        weather_rate=chance.choice((0.0, 0.0, 0.2, 0.6)),
+        weather_rate=chance.choice((0.0, 0.2, 0.6)),
         refuses_refunds=chance.random() < 0.08,
         is_unwise=chance.random() < 0.2,
-        slow_queues=_slow_queues(chance),
+        has_head_start=chance.random() < 0.4,
     )
 
 
-def _slow_queues(chance: random.Random) -> frozenset[str]:
-    share = chance.choice((0.0, 0.0, 0.15, 0.4))
-    return frozenset(queue for queue, _ in CHOREOGRAPHY.work_queues() if chance.random() < share)
+def _boldness(chance: random.Random, name: str) -> int:
+    if name in _STEADY:
+        return 1
+    return chance.choice((0, 0, 1, 3) if name in _HARSH else (0, 1, 1, 4))
 
 
 def _wish(chance: random.Random) -> Wish:

@@ -32,6 +32,7 @@ class Scheduler:
     def __init__(self, world: World) -> None:
         self.world = world
         self.wishes: list[Wish] = list(world.scenario.wishes)
+        self.stalled: set[str] = set()
         self.is_ending = False
         world.while_paused = self._step
 
@@ -43,6 +44,8 @@ class Scheduler:
         """Raises Violation."""
         self._draw_from(1)
         self._do_place()
+        if self.world.scenario.has_head_start:
+            self._do_lull()
         for number in steps:
             if number:
                 self._draw_from(number)
@@ -73,7 +76,7 @@ class Scheduler:
 
     def _filled_queue(self) -> str:
         filled = self.world.bus.filled
-        fast = [queue for queue in filled if queue not in self.world.scenario.slow_queues]
+        fast = [queue for queue in filled if queue not in self.stalled]
         return self.chance.choice(fast if fast and self.chance.random() < 0.97 else filled)
 
     def _do_deliver(self) -> None:
@@ -92,6 +95,16 @@ class Scheduler:
         self.world.count_fault("delivered twice")
         self.world.bus.repeat(queue, position)
         self.world.deliver(queue, [position])
+
+    def _can_stall_queue(self) -> bool:
+        return bool(self.world.bus.filled)
+
+    def _do_stall_queue(self) -> None:
+        """What lies in it now, and what comes, stays there for the most part until the end."""
+        queue = self.chance.choice(self.world.bus.filled)
+        self.world.count_fault("queue stalled")
+        self.world.say(f"    {queue}")
+        self.stalled.add(queue)
 
     def _can_publish_again(self) -> bool:
         return bool(self.world.published)
@@ -165,17 +178,17 @@ class Scheduler:
         self.world.call(worker, self.chance.randrange(len(worker.charger.to_call)))
 
     def _can_save(self) -> bool:
-        return any(worker.charger.answered and not worker.is_frozen for worker in self.world.workers)
+        return any(worker.charger.has_answers and not worker.is_frozen for worker in self.world.workers)
 
     def _do_save(self) -> None:
-        worker = self.chance.choice([w for w in self.world.workers if w.charger.answered and not w.is_frozen])
-        self.world.save(worker, self.chance.randint(1, len(worker.charger.answered)))
+        worker = self.chance.choice([w for w in self.world.workers if w.charger.has_answers and not w.is_frozen])
+        self.world.save(worker)
 
     def _can_crash_worker(self) -> bool:
-        return any(worker.charger.to_call or worker.charger.answered for worker in self.world.workers)
+        return any(worker.charger.to_call or worker.charger.has_answers for worker in self.world.workers)
 
     def _do_crash_worker(self) -> None:
-        worker = self.chance.choice([w for w in self.world.workers if w.charger.to_call or w.charger.answered])
+        worker = self.chance.choice([w for w in self.world.workers if w.charger.to_call or w.charger.has_answers])
         self.world.say(f"{worker.name} crashes")
         self.world.count_fault("worker crashed with calls in hand")
         worker.crash()
@@ -185,7 +198,7 @@ class Scheduler:
 
     def _do_freeze_worker(self) -> None:
         """Rather one that has something in hand, and often for longer than its lease."""
-        busy = [w for w in self.world.workers if w.charger.to_call or w.charger.answered]
+        busy = [w for w in self.world.workers if w.charger.to_call or w.charger.has_answers]
         worker = self.chance.choice(busy or self.world.workers)
         self.world.say(f"{worker.name} freezes")
         self.world.count_fault("worker frozen")
@@ -200,6 +213,9 @@ class Scheduler:
         (worker,) = (worker for worker in self.world.workers if worker.is_frozen)
         self.world.say(f"{worker.name} wakes up")
         worker.is_frozen = False
+        if self.chance.random() < 0.5:
+            # Its timer is as late as everything else of it, and may be the first to notice.
+            self.world.fire(self.world.rooms["payment_service"], "take_over_lapsed_attempts", worker)
         worker.keep_lease(self.world.clock.elapsed_s)
 
     # Requests from outside
@@ -445,18 +461,18 @@ class Scheduler:
 
     def _deliver_all(self) -> Iterator[bool]:
         for queue in self.world.bus.filled:
-            if queue in self.world.scenario.slow_queues and not self.is_ending:
+            if queue in self.stalled and not self.is_ending:
                 continue
             self.world.deliver(queue, list(range(len(self.world.bus.queues[queue]))))
             yield True
 
     def _charge_all(self) -> Iterator[bool]:
         for worker in self.world.workers:
-            while not worker.is_frozen and (worker.charger.to_call or worker.charger.answered):
+            while not worker.is_frozen and (worker.charger.to_call or worker.charger.has_answers):
                 if worker.charger.to_call:
                     self.world.call(worker, 0)
-                if worker.charger.answered:
-                    self.world.save(worker, len(worker.charger.answered))
+                if worker.charger.has_answers:
+                    self.world.save(worker)
                 yield True
 
     def _tell_all(self) -> Iterator[bool]:

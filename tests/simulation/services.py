@@ -128,6 +128,7 @@ class Store:
     def __init__(self, url: str) -> None:
         self._clock = Clock()
         self.skew = timedelta()
+        self.transactions = 0
         self.engine = create_engine(url, pool_size=2, max_overflow=0, pool_timeout=5)
         event.listen(self.engine, "begin", self._begin)
         parts = make_url(url)
@@ -147,6 +148,7 @@ class Store:
         self.connection.close()
 
     def _begin(self, connection: Any) -> None:
+        self.transactions += 1
         cursor = connection.connection.cursor()
         cursor.execute(SET_NOW, ((self._clock.tick() + self.skew).isoformat(),))
         cursor.close()
@@ -238,6 +240,7 @@ class SteppedCharger(Charger):
         super().__init__(provider, save, CALL_TIMEOUT_S)
         self._submitted = submitted
         self.to_call: list[Any] = []
+        self._in_hand: list[Any] = []
 
     def submit(self, attempts: Any) -> None:
         for attempt in sorted(attempts or (), key=lambda attempt: str(attempt.id)):
@@ -250,19 +253,28 @@ class SteppedCharger(Charger):
         return attempt
 
     @property
-    def answered(self) -> list[Any]:
-        return self._results
+    def has_answers(self) -> bool:
+        return bool(self._in_hand or self._results)
 
-    def save(self, count: int) -> int:
-        """Save the first ``count`` answers; after an error the code's own loop tries again, here a later step does."""
-        batch = self._results[:count]
+    @property
+    def last_answer(self) -> Any:
+        return self._results[-1].answer
+
+    def save(self) -> int:
+        """Save what is in hand, or else all that has been answered; kept in hand until it is saved, as run() does."""
+        if not self._in_hand:
+            self._in_hand, self._results = self._results, []
         try:
-            attempts = self._save(batch)
+            attempts = self._save(self._in_hand)
         except TransientError:
             return 0
-        self._results = self._results[count:]
+        saved, self._in_hand = len(self._in_hand), []
         self.submit(attempts)
-        return len(batch)
+        return saved
+
+    def forget(self) -> None:
+        """The process is gone, and with it what it held in memory."""
+        self.to_call, self._in_hand, self._results = [], [], []
 
 
 @dataclass
@@ -279,8 +291,7 @@ class Worker:
 
     def crash(self) -> None:
         """What it held in memory is gone; who takes its place has another name."""
-        self.charger.to_call.clear()
-        self.charger._results.clear()
+        self.charger.forget()
         self.charging.worker_id = new_id()
         self.charging._renew_lease()
         self.is_frozen = False

@@ -327,8 +327,11 @@ class World:
         worker = self.chance.choice(awake)
         return worker.replica, worker
 
-    def fire(self, room: Room, timer: str) -> None:
-        replica, worker = self._who(room)
+    def fire(self, room: Room, timer: str, worker: Worker | None = None) -> None:
+        """On ``worker`` just woken up, before it could renew its lease; else on any process of the room."""
+        replica = worker.replica if worker else None
+        if replica is None:
+            replica, worker = self._who(room)
         self.say(f"timer {timer} of {worker.name if worker else room.name}")
         crashed = True
         with self.trouble(room):
@@ -368,17 +371,17 @@ class World:
         if self.seen_in_pause:
             raise self.seen_in_pause
         if worker.crashes != crashes:
-            worker.charger.answered.clear()
-        elif worker.charger.answered:
-            self.say(f"    {worker.charger.answered[-1].answer}")
+            worker.charger.forget()
+        else:
+            self.say(f"    {worker.charger.last_answer}")
 
-    def save(self, worker: Worker, count: int) -> None:
+    def save(self, worker: Worker) -> None:
         room = self.rooms["payment_service"]
         self.keep_leases()
-        self.say(f"{worker.name} saves {count} answers")
+        self.say(f"{worker.name} saves what was answered")
         crashed = True
         with self.trouble(room):
-            worker.charger.save(count)
+            self.say(f"    {worker.charger.save()} saved")
             crashed = False
         if crashed:
             worker.crash()
