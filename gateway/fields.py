@@ -13,7 +13,7 @@ from typing import Any
 import marshmallow as ma
 from marshmallow import fields, validate
 
-from shared.card_numbers import is_card_number
+from shared.payment_tokens import is_payment_token
 
 ITEM_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 MONEY_PATTERN = r"^(?!0(\.0{1,2})?$)(0|[1-9][0-9]{0,6})(\.[0-9]{1,2})?$"
@@ -84,7 +84,7 @@ class Token(Text):
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
         text = super()._deserialize(value, attr, data, **kwargs)
-        if is_card_number(text):
+        if not is_payment_token(text):
             raise self.make_error("card")
         return text
 

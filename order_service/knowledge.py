@@ -22,7 +22,7 @@ from order_service.happenings import (
     StockReserved,
     StockReturned,
 )
-from order_service.states import FINAL_STOCK, Flag, Money, Order, OrderStatus, Stock
+from order_service.states import FINAL_STOCK, PSP_TIMEOUT, Flag, Money, Order, OrderStatus, Stock
 
 
 def learn(order: Order, event: Happening) -> Order:
@@ -41,6 +41,9 @@ def learn(order: Order, event: Happening) -> Order:
             return replace(order, money=Money.AWAITED)
         case PaymentTaken() if order.money in (Money.UNKNOWN, Money.AWAITED):
             return replace(order, money=Money.TAKEN)
+        case PaymentFailed(reason=reason) if reason == PSP_TIMEOUT:
+            # The provider may have taken it all the same: PAYMENT_CANCELLED follows once that is undone.
+            return order
         case PaymentFailed() | PaymentCancelled() if order.money in (Money.UNKNOWN, Money.AWAITED):
             return replace(order, money=Money.NOT_TAKEN)
         case MoneyReturned():

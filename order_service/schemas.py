@@ -14,7 +14,6 @@ from marshmallow import RAISE, fields, validate
 from order_service import happenings, pricing
 from order_service.returns import ReturnedLine
 from order_service.states import CancelReason
-from shared.card_numbers import no_card_number
 from shared.event_schema import (
     EventSchema,
     Moment,
@@ -27,6 +26,7 @@ from shared.event_schema import (
     text,
     whole_number,
 )
+from shared.payment_tokens import payment_token
 
 # Published
 
@@ -213,9 +213,7 @@ class PlaceOrderSchema(PayloadSchema):
     user_id = text(data_key="userId")
     items = fields.List(fields.Nested(WantedLine), required=True, validate=validate.Length(1, 100))
     payment_mode = fields.String(data_key="paymentMode", validate=validate.OneOf(["auto", "manual"]))
-    payment_method = fields.String(
-        validate=[validate.Length(1, 64), no_card_number], allow_none=True, data_key="paymentMethod"
-    )
+    payment_method = fields.String(validate=payment_token, allow_none=True, data_key="paymentMethod")
     price = Money(allow_none=True)
     currency = currency(required=False, allow_none=True)
     shipping_address = fields.Dict(allow_none=True, data_key="shippingAddress")

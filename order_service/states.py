@@ -44,6 +44,10 @@ class Money(StrEnum):
     RETURNED = "RETURNED"
 
 
+PSP_TIMEOUT = "psp_timeout"
+"""The one reason of PAYMENT_FAILED that does not say that no money was taken."""
+
+
 class CancelReason(StrEnum):
     CUSTOMER = "customer"
     SELLER = "seller"

@@ -109,7 +109,7 @@ class Changes:
         queries.insert_entries(tx, self.entries)
         outbox.record(tx, self.outgoing)
         ids = [row["id"] for row in self.work]
-        return list(queries.leased_attempts_for_update(tx, ids, worker_id).values()) if ids else []
+        return list(queries.calling_attempts_for_update(tx, ids).values()) if ids else []
 
 
 def _refund_row(payment: Payment, work: Work, work_id: UUID) -> Row:

@@ -7,6 +7,7 @@ attempt over and asks the provider first.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 
 import eventlet
@@ -14,11 +15,11 @@ from eventlet.event import Event
 from eventlet.greenpool import GreenPool
 
 from payment_service.circuit import Circuit, CircuitOpen, GuardedProvider
-from payment_service.domain import WorkKind
+from payment_service.domain import PSP_TIMEOUT, WorkKind
 from payment_service.handlers import Result, Unanswered, Voided
-from payment_service.provider import Approved, Charge, Declined, PaymentProvider, Processing
+from payment_service.provider import VOIDED, Approved, Charge, Declined, PaymentProvider, Processing
 from payment_service.queries import Attempt
-from shared.errors import PermanentError, TransientError
+from shared.errors import ProviderUnavailable, TransientError
 from shared.logs import get_logger
 
 log = get_logger(__name__)
@@ -26,6 +27,8 @@ log = get_logger(__name__)
 CONCURRENT_CALLS = 256
 RESULTS_AT_ONCE = 200
 CALL_TIMEOUT_S = 10.0
+LIMIT_S = 30.0
+SET_ASIDE_S = 30.0
 SAVE_DELAYS_S = (0.1, 0.5, 1, 2, 5)
 
 Save = Callable[[Sequence[Result]], list[Attempt]]
@@ -34,10 +37,18 @@ Save = Callable[[Sequence[Result]], list[Attempt]]
 class Charger:
     """``save`` records results in one transaction and returns follow-up work.
 
-    A call that takes longer than ``call_timeout_s``, or that the open circuit does not let through, is unanswered.
+    A call that takes longer than ``call_timeout_s``, or that the open circuit does not let through, is unanswered; so
+    is a charge that is not begun within ``limit_s`` (the process was frozen: its reservation may be gone).
     """
 
-    def __init__(self, provider: PaymentProvider, save: Save, call_timeout_s: float = CALL_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        provider: PaymentProvider,
+        save: Save,
+        call_timeout_s: float = CALL_TIMEOUT_S,
+        limit_s: float = LIMIT_S,
+    ) -> None:
+        self._limit_s = limit_s
         self._circuit = Circuit()
         self._provider = GuardedProvider(provider=provider, circuit=self._circuit, timeout_s=call_timeout_s)
         self._save = save
@@ -69,8 +80,9 @@ class Charger:
                 self._arrived.wait()
                 self._arrived = Event()
             batch, self._results = self._results[:RESULTS_AT_ONCE], self._results[RESULTS_AT_ONCE:]
-            if batch:
-                self.submit(self._save_for_certain(batch))
+            if batch and (follow_up := self._save_for_certain(batch)):
+                # Beside this thread: while the pool is full, answers go on being saved.
+                eventlet.spawn_n(self.submit, follow_up)
 
     def stop(self) -> None:
         """Take no more results than those of calls under way; they get a few seconds."""
@@ -94,8 +106,7 @@ class Charger:
             # Not knowing what happened is the one safe reading of an error nobody thought of.
             log.error("provider_call_failed", attempt_id=str(attempt.id), kind=attempt.kind, exc_info=error)
             answer = Unanswered()
-        self._results.append(Result(attempt=attempt, answer=answer))
-        self._wake_up()
+        self._add_results([Result(attempt=attempt, answer=answer)])
 
     def _answer_to(self, attempt: Attempt) -> Approved | Declined | Processing | Voided | Unanswered:
         match attempt.kind:
@@ -113,10 +124,12 @@ class Charger:
         """After the first try the provider is asked before it is told again; the key is the same in any case."""
         key = str(attempt.id)
         known = self._provider.lookup(key) if attempt.tries else None
-        if known is None and not attempt.may_charge:
+        if not attempt.may_charge and (known is None or known == VOIDED):
             # Too late or unwanted: the void also stops a frozen worker that would still call with this key.
             self._provider.void(key)
-            return Declined(reason="psp_timeout")
+            return Declined(reason=PSP_TIMEOUT)
+        if known is None and time.monotonic() - attempt.read_at_s > self._limit_s:
+            raise ProviderUnavailable("not called: this process was frozen for too long")
         charge = Charge(key=key, amount=attempt.amount, currency=attempt.currency, token=attempt.token or "tok_success")
         return known or self._provider.charge(charge)
 
@@ -128,16 +141,28 @@ class Charger:
             while True:
                 try:
                     return self._save(batch)
-                except (TransientError, PermanentError) as error:
+                except TransientError as error:
                     log.warning("results_not_saved", count=len(batch), error=str(error)[:300])
                 except Exception as error:
                     log.error("results_not_saved", count=len(batch), exc_info=error)
+                    return self._save_one_by_one(batch)
                 if failures >= len(SAVE_DELAYS_S) and self._stopping:
                     return []
                 eventlet.sleep(SAVE_DELAYS_S[min(failures, len(SAVE_DELAYS_S) - 1)])
                 failures += 1
         finally:
             self._saving = False
+
+    def _save_one_by_one(self, batch: list[Result]) -> list[Attempt]:
+        """One bad result harms no other. It is tried again later: its attempt is leased by nobody else."""
+        if len(batch) > 1:
+            return [attempt for result in batch for attempt in self._save_for_certain([result])]
+        eventlet.spawn_after(SET_ASIDE_S, self._add_results, batch)
+        return []
+
+    def _add_results(self, results: list[Result]) -> None:
+        self._results += results
+        self._wake_up()
 
     def _wake_up(self) -> None:
         if not self._arrived.ready():

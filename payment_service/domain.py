@@ -42,6 +42,7 @@ from payment_service.terms import (
     StockReserved,
     StockReturned,
     StrayCharge,
+    UndoingUnanswered,
     Work,
     WorkKind,
     payment_id,
@@ -75,6 +76,7 @@ __all__ = [
     "StockReserved",
     "StockReturned",
     "StrayCharge",
+    "UndoingUnanswered",
     "Work",
     "WorkKind",
     "decide",
@@ -199,24 +201,40 @@ def _decline(payment: Payment, event: ChargeDeclined, _now: datetime, rules: Rul
     """A waiting customer may try again, unless this was the last attempt or nothing is held any more."""
     if not payment.charging:
         return Decision(payment=payment)
-    is_last = payment.attempts >= rules.most_attempts or payment.stock_gone or event.reason == PSP_TIMEOUT
+    is_last = payment.attempts >= rules.most_attempts or payment.stock_gone
     if payment.mode is PaymentMode.MANUAL and not is_last:
         return Decision(payment=replace(payment, charging=False))
     return _fail(payment, event.reason)
 
 
 def _never_charged(payment: Payment, _event: Any, _now: datetime, _rules: Rules) -> Decision:
-    """The order was cancelled while this charge was under way; now it is certain that no money was taken."""
+    """Given up while its charge was under way; now it is certain that no money was taken."""
     if not payment.charging:
         return Decision(payment=payment)
     return _cancelled(replace(payment, charging=False))
 
 
-def _time_out(payment: Payment, _event: ChargeTimedOut, _now: datetime, _rules: Rules) -> Decision:
-    """Also where the customer could try again: nobody knows yet whether this attempt took the money."""
+def _voided(payment: Payment, _event: ChargeVoided, _now: datetime, _rules: Rules) -> Decision:
+    """A charge that timed out is undone: only now is it certain that no money is gone."""
     if not payment.charging:
         return Decision(payment=payment)
-    return _fail(payment, PSP_TIMEOUT, work=_void(payment, TIMED_OUT))
+    return _cancelled(replace(payment, charging=False))
+
+
+def _undoing_unanswered(payment: Payment, event: UndoingUnanswered, _now: datetime, _rules: Rules) -> Decision:
+    """A void is tried until it is confirmed, but an operator should know that it is not."""
+    return Decision(payment=payment, announcement=refunds.failed(event.attempt_id, refunds.UNANSWERED))
+
+
+def _time_out(payment: Payment, _event: ChargeTimedOut, _now: datetime, _rules: Rules) -> Decision:
+    """Also where the customer could try again: nobody knows yet whether this attempt took the money.
+
+    PAYMENT_FAILED undoes the order at once; only the void's end, PAYMENT_CANCELLED, says that no money is gone.
+    """
+    if not payment.charging:
+        return Decision(payment=payment)
+    failed = _fail(payment, PSP_TIMEOUT, work=_void(payment, TIMED_OUT))
+    return replace(failed, payment=replace(failed.payment, charging=True))
 
 
 def _void_timed_out(payment: Payment, _event: ChargeTimedOut, _now: datetime, _rules: Rules) -> Decision:
@@ -236,6 +254,7 @@ _WHILE_MONEY_IS_HERE: Mapping[type[Any], Rule] = {
     RefundUnanswered: refunds.refund_unanswered,
 }
 _NOT_SO_HERE = tuple(status for status in _S if status not in {_S.SUCCEEDED, _S.PARTIALLY_REFUNDED})
+_GIVEN_UP = (_S.FAILED, _S.CANCELLED)
 TRANSITIONS: Mapping[tuple[PaymentStatus, type[Any]], Rule] = {
     (_S.NONE, StockReserved): _open,
     (_S.NONE, OrderCancelled): _bury,
@@ -249,12 +268,14 @@ TRANSITIONS: Mapping[tuple[PaymentStatus, type[Any]], Rule] = {
     **{(_S.PARTIALLY_REFUNDED, happening): rule for happening, rule in _WHILE_MONEY_IS_HERE.items()},
     (_S.FAILED, OrderCancelled): _bury_silently,
     (_S.FAILED, ChargeSucceeded): _void_unwanted,
+    (_S.FAILED, ChargeVoided): _voided,
     (_S.CANCELLED, OrderCancelled): _bury_silently,
     (_S.CANCELLED, ChargeSucceeded): _void_unwanted,
     (_S.CANCELLED, ChargeDeclined): _never_charged,
     (_S.CANCELLED, ChargeTimedOut): _void_timed_out,
     (_S.CANCELLED, ChargeVoided): _never_charged,
     (_S.REFUNDED, OrderCancelled): _bury_silently,
+    **{(status, UndoingUnanswered): _undoing_unanswered if status in _GIVEN_UP else _nothing for status in _S},
     # In every state: nothing left is an answer too, and a stray charge is never ours to keep.
     **{(status, OrderReturned): refunds.refund_return for status in _S},
     **{(status, StrayCharge): _void_stray for status in _S},
@@ -271,7 +292,6 @@ TRANSITIONS: Mapping[tuple[PaymentStatus, type[Any]], Rule] = {
             StockReturned,
             ChargeDeclined,
             ChargeTimedOut,
-            ChargeVoided,
             *_REFUND_OUTCOMES,
         )
     },

@@ -29,6 +29,7 @@ from payment_service.domain import (
     RefundRefused,
     RefundSucceeded,
     RefundUnanswered,
+    UndoingUnanswered,
     WorkKind,
     decide,
 )
@@ -53,7 +54,7 @@ __all__ = [
 ]
 
 TAKEN_OVER_AT_ONCE = 200
-REFUND_TRIES = 20
+TRIES_BEFORE_TELLING = 20
 FIRST_RETRY_S = 0.5
 LONGEST_RETRY_S = 60.0
 AWAITED_POLL_S = 3.0
@@ -120,12 +121,12 @@ def record_results(tx: Transaction, results: Sequence[Result], settings: Setting
     Results of attempts that another worker has taken over are dropped: it asks the provider itself.
     """
     payments = queries.payments_for_update(tx, (r.attempt.order_id for r in results))
-    leased = queries.leased_attempts_for_update(tx, (r.attempt.id for r in results), worker_id)
+    leased = queries.calling_attempts_for_update(tx, (r.attempt.id for r in results))
     changes = Changes()
     for result in results:
         attempt = leased.pop(result.attempt.id, None)
-        # A process that was frozen may have taken over its own attempt: only the latest call's answer counts.
-        if attempt is None or attempt.tries != result.attempt.tries:
+        # Taken over by somebody else, or by this process after it was frozen: only the latest call's answer counts.
+        if attempt is None or (attempt.leased_by, attempt.tries) != (result.attempt.leased_by, result.attempt.tries):
             continue
         event = end_attempt(changes, attempt, result.answer, now=tx.now, settings=settings)
         if event is not None:
@@ -163,6 +164,9 @@ def _end_charge(changes: Changes, attempt: Attempt, answer: Answer, now: datetim
     """Silence and slowness end at the limit, and an attempt is looked at once more just then."""
     order_id = attempt.order_id
     match answer:
+        case Declined(reason=reason) if reason == PSP_TIMEOUT:
+            # Blocked by a void, because nobody wanted it any more: the same end as silence at the limit.
+            limit = now
         case Approved(reference=reference):
             changes.attempts.append(_attempt_row(attempt, "SUCCEEDED"))
             return ChargeSucceeded(order_id=order_id, psp_reference=reference)
@@ -184,7 +188,7 @@ def _end_void(changes: Changes, attempt: Attempt, answer: Answer, now: datetime)
     """Tried for ever; a stray charge that was undone is not the one the payment waits for."""
     if not isinstance(answer, Voided):
         changes.attempts.append(_unknown_row(attempt, _next_try(attempt, now)))
-        return None
+        return UndoingUnanswered(order_id=attempt.order_id, attempt_id=attempt.id) if _tried_long(attempt) else None
     changes.attempts.append(_attempt_row(attempt, "SUCCEEDED"))
     return None if attempt.purpose == STRAY else ChargeVoided(order_id=attempt.order_id)
 
@@ -202,8 +206,13 @@ def _end_refund(changes: Changes, attempt: Attempt, answer: Answer, now: datetim
             changes.ended_refunds.append({"id": attempt.id, "status": "FAILED", "failure": reason})
             return RefundRefused(order_id=order_id, refund_id=attempt.id, amount=attempt.amount, reason=reason)
     changes.attempts.append(_unknown_row(attempt, _next_try(attempt, now)))
-    # Told once; it is tried on all the same, since nobody knows whether the provider paid.
-    return RefundUnanswered(order_id=order_id, refund_id=attempt.id) if attempt.tries == REFUND_TRIES else None
+    # It is tried on all the same, since nobody knows whether the provider paid.
+    return RefundUnanswered(order_id=order_id, refund_id=attempt.id) if _tried_long(attempt) else None
+
+
+def _tried_long(attempt: Attempt) -> bool:
+    """Said every so many tries: one telling may be lost with the process that would have saved it."""
+    return attempt.tries > 0 and attempt.tries % TRIES_BEFORE_TELLING == 0
 
 
 def _next_try(attempt: Attempt, now: datetime) -> datetime:

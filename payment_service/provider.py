@@ -41,6 +41,9 @@ class Processing:
     reference: str
 
 
+VOIDED = Declined(reason="voided")
+"""What a lookup says of a charge that was voided."""
+
 ChargeOutcome: TypeAlias = Approved | Declined | Processing
 
 

@@ -7,8 +7,9 @@ Must not know: why something is saved.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -28,7 +29,8 @@ class Attempt:
     """One operation at the provider. ``tries`` counts earlier calls: after the first the provider is asked first.
 
     ``may_charge`` is False for a charge taken over too late, or for a payment that nobody wants any more.
-    ``cause`` is None for what a request asked for; ``purpose`` is what a refund or a void is for.
+    ``cause`` is None for what a request asked for; ``purpose`` is what a refund or a void is for. ``read_at_s`` is the
+    monotonic moment when it was read: a process that froze with it in hand must notice.
     """
 
     id: UUID
@@ -41,9 +43,11 @@ class Attempt:
     tries: int
     started_at: datetime
     cause: StoredCause | None
+    leased_by: UUID | None = None
     correlation_id: str | None = None
     purpose: str | None = None
     may_charge: bool = True
+    read_at_s: float = field(default_factory=time.monotonic, compare=False)
 
 
 # Payments
@@ -124,7 +128,7 @@ def _payment_row(payment: Payment) -> dict[str, Any]:
 # Attempts
 
 _ATTEMPT = """a.id, a.order_id, a.kind, a.charge_id, a.amount, a.currency, a.token, a.tries, a.started_at,
-              a.cause_event_id, a.correlation_id, a.purpose"""
+              a.leased_by, a.cause_event_id, a.correlation_id, a.purpose"""
 _INSERT_ATTEMPTS = text("""
 insert into payment_attempts (id, order_id, kind, charge_id, amount, currency, token, purpose, status, leased_by, tries,
                               cause_event_id, correlation_id, started_at)
@@ -134,11 +138,9 @@ from json_to_recordset(cast(:rows as json)) as r(
     id uuid, order_id uuid, kind text, charge_id uuid, amount numeric, currency text, token text, purpose text,
     cause_event_id uuid, correlation_id text)
 """)
-# Only what this worker still leases: one that was frozen and overtaken has nothing to say any more.
-_LEASED_FOR_UPDATE = text(f"""
+_CALLING_FOR_UPDATE = text(f"""
 select {_ATTEMPT} from payment_attempts a
-where a.id = any(cast(:ids as uuid[])) and a.status = 'CALLING' and a.leased_by = :worker_id
-order by a.id for update
+where a.id = any(cast(:ids as uuid[])) and a.status = 'CALLING' order by a.id for update
 """)  # noqa: S608
 _CHARGE_ORDER = text("select order_id from payment_attempts where id = :id and kind = 'CHARGE'")
 _CHARGE_FOR_UPDATE = text(f"""
@@ -188,8 +190,9 @@ def insert_attempts(tx: Transaction, rows: Sequence[dict[str, Any]], worker_id: 
     tx.save(_INSERT_ATTEMPTS, rows, worker_id=worker_id, now=tx.now)
 
 
-def leased_attempts_for_update(tx: Transaction, ids: Iterable[UUID], worker_id: UUID) -> dict[UUID, Attempt]:
-    rows = tx.fetch(_LEASED_FOR_UPDATE, ids=_texts(ids), worker_id=worker_id)
+def calling_attempts_for_update(tx: Transaction, ids: Iterable[UUID]) -> dict[UUID, Attempt]:
+    """Those that are leased, each by whom it says: a worker that was overtaken has nothing to say any more."""
+    rows = tx.fetch(_CALLING_FOR_UPDATE, ids=_texts(ids))
     return {row.id: _attempt(row) for row in rows}
 
 
@@ -244,6 +247,7 @@ def _attempt(row: Row[Any]) -> Attempt:
         currency=row.currency,
         token=row.token,
         tries=row.tries,
+        leased_by=row.leased_by,
         started_at=row.started_at,
         cause=StoredCause(event_id=row.cause_event_id, correlation_id=row.correlation_id) if has_cause else None,
         correlation_id=row.correlation_id,

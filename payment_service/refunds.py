@@ -100,12 +100,12 @@ def refund_refused(payment: Payment, event: RefundRefused, _now: datetime, _rule
     if event.amount > payment.refunding:
         return Decision(payment=payment)
     kept = replace(payment, refunding=payment.refunding - event.amount)
-    return Decision(payment=kept, announcement=_failed(event.refund_id, event.reason))
+    return Decision(payment=kept, announcement=failed(event.refund_id, event.reason))
 
 
 def refund_unanswered(payment: Payment, event: RefundUnanswered, _now: datetime, _rules: Rules) -> Decision:
     """It may have been paid: the amount stays under way, so that nobody can refund it once more."""
-    return Decision(payment=payment, announcement=_failed(event.refund_id, UNANSWERED))
+    return Decision(payment=payment, announcement=failed(event.refund_id, UNANSWERED))
 
 
 def _begin(payment: Payment, refund_id: UUID, amount: Decimal, reason: str) -> Decision:
@@ -116,12 +116,13 @@ def _begin(payment: Payment, refund_id: UUID, amount: Decimal, reason: str) -> D
 def _refuse_return(payment: Payment, event: OrderReturned, failure: str) -> Decision:
     return Decision(
         payment=replace(payment, known_refunds=payment.known_refunds | {event.return_id}),
-        announcement=_failed(event.return_id, failure),
+        announcement=failed(event.return_id, failure),
         refused_refund=RefusedRefund(
             id=event.return_id, amount=event.amount, currency=event.currency, reason=RETURNED, failure=failure
         ),
     )
 
 
-def _failed(refund_id: UUID, reason: str) -> Announcement:
+def failed(refund_id: UUID, reason: str) -> Announcement:
+    """PAYMENT_REFUND_FAILED: an operator is needed."""
     return Announcement(event_type="PAYMENT_REFUND_FAILED", fields={"refund_id": refund_id, "reason": reason})

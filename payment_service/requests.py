@@ -20,6 +20,9 @@ from payment_service.webhooks import read_webhook
 from shared import idempotency
 from shared.database import Transaction
 from shared.errors import InvalidRequest, InvalidSignature, PaymentNotFound
+from shared.logs import get_logger
+
+log = get_logger(__name__)
 
 _PAYMENT, _REFUND = PaymentView(), RefundView()
 _CONFIRMATION, _WANTED_REFUND = ConfirmationSchema(), RefundSchema()
@@ -100,8 +103,13 @@ def psp_webhook(tx: Transaction, body: Any, signature: Any, settings: Settings, 
         raise InvalidSignature("no secret is set here that a webhook could be signed with")
     if not isinstance(body, str) or not isinstance(signature, str):
         raise InvalidSignature("a webhook is a text with its signature")
-    event = read_webhook(body, signature, secret=settings.psp_webhook_secret, now=tx.now)
+    try:
+        event = read_webhook(body, signature, secret=settings.psp_webhook_secret, now=tx.now)
+    except InvalidSignature as error:
+        log.warning("webhook_refused", error=str(error))
+        raise
     is_applied, begun = commands.apply_webhook(tx, event, settings, worker_id)
+    log.info("webhook_taken", webhook_id=event.id, attempt_id=event.key, applied=is_applied)
     return {"applied": is_applied}, begun
 
 

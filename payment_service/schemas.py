@@ -5,13 +5,11 @@ Owns: field names and validation. Must not know: what is decided. Consumed views
 
 from __future__ import annotations
 
-from typing import Any
-
 from marshmallow import fields, validate
 
 from payment_service import domain
-from shared.card_numbers import is_card_number, no_card_number
 from shared.event_schema import EventSchema, Moment, Money, PayloadSchema, currency, order_id, positive_money, text
+from shared.payment_tokens import PaymentMethod, payment_token
 
 # Published
 
@@ -65,15 +63,6 @@ PUBLISHED: dict[str, type[EventSchema]] = {
 
 # Consumed
 
-REFUSED_TOKEN = "tok_refused"  # noqa: S105
-
-
-class PaymentMethod(fields.String):
-    """A provider's token. In an event a card number becomes a token that nobody issued: it must not be stored here."""
-
-    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
-        return REFUSED_TOKEN if is_card_number(value) else super()._deserialize(value, *args, **kwargs)
-
 
 class InventoryReserved(EventSchema):
     make_value = domain.StockReserved
@@ -81,9 +70,7 @@ class InventoryReserved(EventSchema):
     amount = positive_money(data_key="price")
     currency = currency()
     payment_mode = fields.Enum(domain.PaymentMode, by_value=True, required=True, data_key="paymentMode")
-    payment_method = PaymentMethod(
-        validate=validate.Length(1, 200), allow_none=True, load_default=None, data_key="paymentMethod"
-    )
+    payment_method = PaymentMethod(allow_none=True, load_default=None, data_key="paymentMethod")
     user_id = text(required=False, allow_none=True, load_default=None, data_key="userId")
     expires_at = Moment(required=True, allow_none=True, data_key="expiresAt")
 
@@ -111,7 +98,7 @@ class OrderReturned(EventSchema):
 
 
 class ConfirmationSchema(PayloadSchema):
-    token = fields.String(required=True, validate=[validate.Length(1, 200), no_card_number], data_key="paymentMethod")
+    token = fields.String(required=True, validate=payment_token, data_key="paymentMethod")
 
 
 class RefundSchema(PayloadSchema):

@@ -43,7 +43,8 @@ class Charging(DependencyProvider):
         self.worker_id: UUID = new_id()
         self._settings = self.container.config[SETTINGS_KEY]
         self._provider = PspSimulator(self._settings.psp_database_url)
-        self._charger = Charger(self._provider, self._save, self._settings.psp_call_timeout)
+        limit_s = self._settings.rules.psp_limit.total_seconds()
+        self._charger = Charger(self._provider, self._save, self._settings.psp_call_timeout, limit_s)
 
     def start(self) -> None:
         # Nameko cannot nest dependency providers: the service's own one is found beside this one.

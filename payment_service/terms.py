@@ -199,6 +199,14 @@ class RefundUnanswered:
     refund_id: UUID
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UndoingUnanswered:
+    """After many tries nobody knows whether a charge that must not stand is undone; it is tried on and on."""
+
+    order_id: UUID
+    attempt_id: UUID
+
+
 Happening: TypeAlias = (
     StockReserved
     | StockReturned
@@ -214,6 +222,7 @@ Happening: TypeAlias = (
     | RefundSucceeded
     | RefundRefused
     | RefundUnanswered
+    | UndoingUnanswered
 )
 
 

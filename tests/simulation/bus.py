@@ -175,7 +175,11 @@ class Resender:
         if self.is_away:
             raise BrokerUnavailable("the broker is out of reach")
         message = Message(
-            type=routing_key.removesuffix(".dead").rpartition(".")[2], body=body, properties=properties, headers=headers, exchange=exchange
+            type=routing_key.removesuffix(".dead").rpartition(".")[2],
+            body=body,
+            properties=properties,
+            headers=headers,
+            exchange=exchange,
         )
         if exchange:
             self._bus.retry_later(message, exchange, routing_key)

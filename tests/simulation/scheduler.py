@@ -357,9 +357,7 @@ class Scheduler:
 
     def _ask(self, name: str, service: str, arguments: dict[str, object], *, with_key: bool) -> None:
         key = f"key-{len(self.world.requests)}" if with_key else None
-        request = Request(
-            name=name, service=service, arguments=arguments, key=key, sent_s=self.world.clock.elapsed_s
-        )
+        request = Request(name=name, service=service, arguments=arguments, key=key, sent_s=self.world.clock.elapsed_s)
         self.world.request(request)
 
     def _can_repeat_request(self) -> bool:
@@ -488,4 +486,3 @@ class Scheduler:
 
     def _rooms(self) -> list[Room]:
         return list(self.world.rooms.values())
-

@@ -190,9 +190,7 @@ class Container:
 class Replica:
     """One process of a service: its object, a lane for each queue, its timers."""
 
-    def __init__(
-        self, service: Any, bus: Bus, resender: Resender, unexpected: Callable[[BaseException], None]
-    ) -> None:
+    def __init__(self, service: Any, bus: Bus, resender: Resender, unexpected: Callable[[BaseException], None]) -> None:
         self.service = service
         container = Container(service, unexpected)
         loop = SimpleNamespace(publisher=resender, choreography=CHOREOGRAPHY)

@@ -38,6 +38,7 @@ from payment_service.domain import (
     StockReserved,
     StockReturned,
     StrayCharge,
+    UndoingUnanswered,
     WorkKind,
     decide,
     payment_id,
@@ -64,7 +65,6 @@ CANCELLED = OrderCancelled(order_id=ID)
 CONFIRM = ConfirmRequested(order_id=ID, token="tok_later")
 SUCCEEDED = ChargeSucceeded(order_id=ID, psp_reference="psp_1")
 DECLINED = ChargeDeclined(order_id=ID, reason="card_declined")
-DECLINED_LATE = ChargeDeclined(order_id=ID, reason="psp_timeout")
 TIMED_OUT = ChargeTimedOut(order_id=ID)
 VOIDED = ChargeVoided(order_id=ID)
 STRAY_CHARGE = StrayCharge(order_id=ID)
@@ -80,6 +80,7 @@ PARTLY_REFUNDED = replace(REFUNDED, amount=PART)
 REFUND_REFUSED = RefundRefused(order_id=ID, refund_id=REFUND_ID, amount=AMOUNT, reason="nothing_to_refund")
 PART_REFUSED = replace(REFUND_REFUSED, amount=PART)
 REFUND_SILENT = RefundUnanswered(order_id=ID, refund_id=REFUND_ID)
+VOID_SILENT = UndoingUnanswered(order_id=ID, attempt_id=REFUND_ID)
 EVERY_EVENT: tuple[Happening, ...] = (
     RESERVED,
     RESERVED_BY_HAND,
@@ -88,7 +89,6 @@ EVERY_EVENT: tuple[Happening, ...] = (
     CONFIRM,
     SUCCEEDED,
     DECLINED,
-    DECLINED_LATE,
     TIMED_OUT,
     VOIDED,
     STRAY_CHARGE,
@@ -103,10 +103,11 @@ EVERY_EVENT: tuple[Happening, ...] = (
     REFUND_REFUSED,
     PART_REFUSED,
     REFUND_SILENT,
+    VOID_SILENT,
 )
 FROM_THE_BROKER = (RESERVED, RESERVED_BY_HAND, STOCK_BACK, CANCELLED, GOODS_BACK, ALL_GOODS_BACK, WORTHLESS_GOODS_BACK)
 REQUESTS = (CONFIRM, WANT_PART_BACK, WANT_REST_BACK, WANT_TOO_MUCH_BACK)
-OUTCOMES = (SUCCEEDED, DECLINED, DECLINED_LATE, TIMED_OUT, VOIDED, REFUNDED, PARTLY_REFUNDED, REFUND_REFUSED)
+OUTCOMES = (SUCCEEDED, DECLINED, TIMED_OUT, VOIDED, REFUNDED, PARTLY_REFUNDED, REFUND_REFUSED)
 REFUND_OUTCOMES = (RefundSucceeded, RefundRefused)
 NONE = Payment(order_id=ID)
 FINAL = {PaymentStatus.FAILED, PaymentStatus.CANCELLED}
@@ -440,8 +441,17 @@ class TestPayingLater:
         story = Story(TIMED_OUT, payment=payment)
         assert (story.said, story.work) == (["PAYMENT_FAILED"], [WorkKind.VOID])
 
-    def test_so_does_an_attempt_that_was_blocked_after_the_limit(self) -> None:
-        assert Story(DECLINED_LATE, payment=CONFIRMED).said == ["PAYMENT_FAILED"]
+    @pytest.mark.parametrize("payment", [CHARGING, CONFIRMED])
+    def test_that_no_money_is_gone_is_said_once_the_void_is_confirmed(self, payment: Payment) -> None:
+        """The order is undone at once, but settled only then."""
+        story = Story(TIMED_OUT, CANCELLED, payment=payment)
+        assert story.said == ["PAYMENT_FAILED"]
+        assert story.tell(VOIDED).said == ["PAYMENT_FAILED", "PAYMENT_CANCELLED"]
+        assert story.tell(VOIDED).said == ["PAYMENT_FAILED", "PAYMENT_CANCELLED"]
+
+    def test_a_void_that_nobody_confirms_is_told(self) -> None:
+        assert Story(TIMED_OUT, VOID_SILENT, payment=CHARGING).said == ["PAYMENT_FAILED", "PAYMENT_REFUND_FAILED"]
+        assert Story(CANCELLED, TIMED_OUT, VOID_SILENT, payment=CHARGING).said == ["PAYMENT_REFUND_FAILED"]
 
     def test_a_decline_after_the_stock_is_gone_is_the_end(self) -> None:
         story = Story(STOCK_BACK, payment=CONFIRMED)

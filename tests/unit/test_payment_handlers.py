@@ -27,10 +27,18 @@ from payment_service.domain import (
     RefundUnanswered,
     RefusedRefund,
     Rules,
+    UndoingUnanswered,
     Work,
     WorkKind,
 )
-from payment_service.handlers import AWAITED_POLL_S, LONGEST_RETRY_S, REFUND_TRIES, Unanswered, Voided, end_attempt
+from payment_service.handlers import (
+    AWAITED_POLL_S,
+    LONGEST_RETRY_S,
+    TRIES_BEFORE_TELLING,
+    Unanswered,
+    Voided,
+    end_attempt,
+)
 from payment_service.provider import Approved, Declined, Processing
 from payment_service.queries import Attempt
 from payment_service.settings import Settings
@@ -137,16 +145,27 @@ class TestEndOfAnAttempt:
         event, _ = ended(an_attempt(WorkKind.CHARGE), APPROVED, 10 * LIMIT)
         assert isinstance(event, ChargeSucceeded)
 
-    def test_a_void_is_tried_for_ever(self) -> None:
-        event, changes = ended(an_attempt(WorkKind.VOID, tries=10_000), SILENCE, timedelta(days=9))
-        assert (event, changes.attempts[0]["status"]) == (None, "UNKNOWN")
+    def test_what_was_blocked_by_a_void_ends_as_silence_does(self) -> None:
+        """Also before the limit: nobody wanted it any more. Its void is confirmed like any other."""
+        event, changes = ended(an_attempt(WorkKind.CHARGE), Declined(reason="psp_timeout"))
+        assert event == ChargeTimedOut(order_id=ORDER)
+        assert [(row["status"], row["reason"]) for row in changes.attempts] == [("TIMED_OUT", "psp_timeout")]
 
-    def test_a_refund_is_flagged_when_its_tries_are_used_up_and_tried_on(self) -> None:
-        assert ended(an_attempt(WorkKind.REFUND, tries=REFUND_TRIES - 1), SILENCE)[0] is None
-        event, changes = ended(an_attempt(WorkKind.REFUND, tries=REFUND_TRIES), SILENCE)
+    def test_a_void_is_tried_for_ever_and_told_every_so_often(self) -> None:
+        event, changes = ended(an_attempt(WorkKind.VOID, tries=9_999), SILENCE, timedelta(days=9))
+        assert (event, changes.attempts[0]["status"]) == (None, "UNKNOWN")
+        event, changes = ended(an_attempt(WorkKind.VOID, tries=10_000), SILENCE, timedelta(days=9))
+        assert event == UndoingUnanswered(order_id=ORDER, attempt_id=ATTEMPT_ID)
+        assert changes.attempts[0]["status"] == "UNKNOWN"
+
+    def test_a_refund_is_told_when_it_was_tried_long_and_tried_on(self) -> None:
+        assert ended(an_attempt(WorkKind.REFUND, tries=TRIES_BEFORE_TELLING - 1), SILENCE)[0] is None
+        event, changes = ended(an_attempt(WorkKind.REFUND, tries=TRIES_BEFORE_TELLING), SILENCE)
         assert event == RefundUnanswered(order_id=ORDER, refund_id=ATTEMPT_ID)
         assert (changes.attempts[0]["status"], changes.ended_refunds) == ("UNKNOWN", [])
-        assert ended(an_attempt(WorkKind.REFUND, tries=REFUND_TRIES + 1), SILENCE)[0] is None
+        assert ended(an_attempt(WorkKind.REFUND, tries=TRIES_BEFORE_TELLING + 1), SILENCE)[0] is None
+        # Whoever should have told it then may have died: it is told again.
+        assert ended(an_attempt(WorkKind.REFUND, tries=2 * TRIES_BEFORE_TELLING), SILENCE)[0] == event
 
     def test_delays_grow_up_to_a_limit(self) -> None:
         delays = []
