@@ -36,7 +36,11 @@ def main() -> int:
         client.start()
         return create_app(settings.http, client)
 
-    listener = bind(settings.host, settings.port)
+    try:
+        listener = bind(settings.host, settings.port, exactly=settings.port_is_named)
+    except OSError as error:
+        sys.stderr.write(f"gateway: {error}\n")
+        return 1
     GatewayServer(settings, listener, load_app, client.close).run()
     return 0
 

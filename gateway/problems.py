@@ -88,8 +88,10 @@ def problem(
 ) -> Response:
     """A problem response; ``members`` are added to the document but never replace a standard one."""
     known_status, title = STATUS_BY_CODE[code]
+    # The status of an order or a payment, which would be hidden by HTTP's.
+    named = {"currentStatus" if name == "status" else name: value for name, value in (members or {}).items()}
     body = {
-        **(members or {}),
+        **named,
         "type": f"urn:ordersaga:problem:{code}",
         "title": title,
         "status": status or known_status.value,

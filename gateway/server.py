@@ -23,16 +23,19 @@ STALLED_S = 10
 PORTS_TRIED = 20
 
 
-def bind(host: str, wanted_port: int) -> socket.socket:
-    """A bound socket on the wanted port, or on the next free one, or on any."""
-    candidates = [*range(wanted_port, min(wanted_port + PORTS_TRIED, 65_536)), 0]
+def bind(host: str, wanted_port: int, *, exactly: bool) -> socket.socket:
+    """A bound socket on the wanted port, or, unless ``exactly``, on the next free one, or on any. Raises OSError.
+
+    Whoever names a port tells others of it: a gateway on another one would leave them talking to a stranger.
+    """
+    candidates = [wanted_port] if exactly else [*range(wanted_port, min(wanted_port + PORTS_TRIED, 65_536)), 0]
     for port in candidates:
         try:
             return _bind_exactly(host, port)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
-    raise OSError(errno.EADDRINUSE, f"no free port on {host}")
+    raise OSError(errno.EADDRINUSE, f"port {wanted_port} of {host} is taken")
 
 
 def _bind_exactly(host: str, port: int) -> socket.socket:

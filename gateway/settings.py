@@ -27,6 +27,7 @@ class GatewaySettings:
     process: ProcessSettings
     host: str
     port: int
+    port_is_named: bool
     workers: int
     threads: int
     rpc_timeout_s: float
@@ -41,6 +42,7 @@ class GatewaySettings:
             process=ProcessSettings.read(source),
             host=source.text("GATEWAY_HOST", "127.0.0.1"),
             port=port,
+            port_is_named=bool(source.values.get("GATEWAY_PORT")),
             workers=source.count("GATEWAY_WORKERS", 2),
             threads=source.count("GATEWAY_THREADS", 64),
             rpc_timeout_s=source.seconds("RPC_TIMEOUT_S", 5.0),

@@ -22,6 +22,7 @@ CHECKS = (
     "stock is held exactly for confirmed orders and manual holds, and gone for good exactly for fulfilled orders",
     "nothing came back that was not shipped, and inventory knows of each return",
     "at most one standing charge per order; net 0 for cancelled orders, the price less refunds for confirmed ones",
+    "the provider has confirmed every charge, void and refund",
     "refunds are what was carried out, and each order heard of its own",
     "the ledger balances and equals the provider's book",
     "every event in an outbox is published",
@@ -50,6 +51,7 @@ or (status = 'CONFIRMED' and fulfil_requested_at is not null)
 _OPEN_ORDERS = f"select count(*) from orders where {_IS_OPEN}"  # noqa: S608
 _OPEN_ORDERS_THEMSELVES = f"select id, status from orders where {_IS_OPEN}"  # noqa: S608
 _OPEN_ATTEMPTS = "select count(*) from payment_attempts where ended_at is null"
+_OPEN_ATTEMPTS_THEMSELVES = "select order_id, kind, status from payment_attempts where ended_at is null order by id"
 _UNPUBLISHED = "select count(*) from outbox where published_at is null"
 
 
@@ -66,6 +68,7 @@ def violations(books: Books) -> list[str]:
     """Every broken invariant in words, naming the first few orders or items; empty when all hold."""
     return [
         *_unended_orders(books),
+        *_open_attempts(books),
         *stock_against_movements(books),
         *stock_against_orders(books),
         *returns_against_shipments(books),
@@ -80,6 +83,12 @@ def violations(books: Books) -> list[str]:
 def _unended_orders(books: Books) -> Iterator[str]:
     rows = books.rows("order", _OPEN_ORDERS_THEMSELVES)
     yield from report("orders that have not ended", [f"{id_} {status}" for id_, status in rows])
+
+
+def _open_attempts(books: Books) -> Iterator[str]:
+    """Charges, voids and refunds: until the provider has confirmed them, nobody knows whose the money is."""
+    rows = books.rows("payment", _OPEN_ATTEMPTS_THEMSELVES)
+    yield from report("attempts without an outcome", [f"{order} {kind} {status}" for order, kind, status in rows])
 
 
 def _unpublished(books: Books) -> Iterator[str]:

@@ -96,7 +96,7 @@ class PriceMismatch(Conflict):
 
 
 class OrderNotCancellable(Conflict):
-    """The order has ended in another way; details: {"status"}."""
+    """The order is being shipped or has ended in another way; details: {"status", "allowedActions"}."""
 
     code = "order_not_cancellable"
 
@@ -194,7 +194,7 @@ class MixedCurrencies(Unprocessable):
 
 
 class RefundTooLarge(Unprocessable):
-    """More than is left of the payment; details: {"refundable", "currency"}."""
+    """More than is left of the payment, or than the returned lines cost; details: {"refundable", "currency"}."""
 
     code = "refund_too_large"
 

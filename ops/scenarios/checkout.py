@@ -88,7 +88,8 @@ def same_key_at_once(script: Script) -> None:
     body = {"userId": "ada", "items": [{"item": item, "quantity": 1}]}
     answers = at_once([lambda: script.ask("/orders", body, key=key)] * 8)
     usual = {"202", "409 idempotency_key_in_progress"}
-    script.expect("8 answers", "202 or in progress", _unusual(answers, usual) or "202 or in progress")
+    script.expect("answers", 8, len(answers))
+    script.expect("each of them", "202 or in progress", _unusual(answers, usual) or "202 or in progress")
     ids = {answer.body["id"] for answer in answers if answer.status == 202}
     script.expect("orders", 1, len(ids))
     script.ended(ids.pop())

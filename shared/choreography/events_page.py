@@ -70,7 +70,7 @@ def _sequence(choreography: Choreography, flow: Flow) -> str:
 
 
 def _deadlines(choreography: Choreography) -> Iterator[str]:
-    yield "| order status | setting | default | then | because |"
+    yield "| waits for | setting | default | then | because |"
     yield "|---|---|---|---|---|"
     for deadline in choreography.deadlines:
         start = f"{deadline.after} + " if deadline.after else ""

@@ -1,17 +1,13 @@
 """docs/states.md from the services' own transition tables: what each happening does in each state, and why.
 
-Owns: the page's Markdown, and where a service keeps its table (``<service>.domain.TRANSITIONS``).
-Must not know: any state or happening; the tables are loaded by the services' names and only read.
+Owns: the page's Markdown. Must not know: any state or happening; the tables are handed in and only read.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib import import_module
 from typing import Any, TypeAlias
-
-from shared.choreography.model import Choreography
 
 Rule: TypeAlias = Callable[..., Any]
 Table: TypeAlias = Mapping[tuple[Any, type[Any]], Rule]
@@ -24,11 +20,6 @@ Every pair of a state and a happening is decided; a test enumerates them. A dot 
 a repeat, one that came too late, or a fact that is only noted. The order's timeline records each one with the reason.
 *Refused* is a request that is told no, with the error that says why.
 """
-
-
-def transition_tables(choreography: Choreography) -> dict[str, Table]:
-    """Service → its table."""
-    return {service: import_module(f"{service}.domain").TRANSITIONS for service in choreography.services}
 
 
 def states_page(tables: Mapping[str, Table]) -> str:

@@ -41,6 +41,7 @@ DAMAGE = [
     ("order", "update orders set status = 'RESERVED' where status = 'CONFIRMED'", "have not ended"),
     ("order", "update orders set fulfil_requested_at = now() where status = 'CONFIRMED'", "have not ended"),
     ("order", "update orders set settled_at = null where status = 'CANCELLED'", "have not ended"),
+    ("payment", "update payment_attempts set ended_at = null where kind = 'REFUND'", "attempts without an outcome"),
     ("inventory", "update stock set on_hand = on_hand + 1", "stock that its movements do not explain"),
     ("inventory", "update stock set reserved = reserved - 1", "stock that its movements do not explain"),
     (
