@@ -178,8 +178,8 @@ def test_what_is_not_ended_at_the_limit_fails_and_is_undone(
     _wait_for(databases, by_hand, "PAYMENT_PENDING")
     _confirm(rpc, by_hand, "tok_async_late")
 
-    _wait_for(databases, by_itself, "PAYMENT_FAILED")
-    _wait_for(databases, by_hand, "PAYMENT_PENDING", "PAYMENT_FAILED")
+    _wait_for(databases, by_itself, "PAYMENT_FAILED", "PAYMENT_CANCELLED")
+    _wait_for(databases, by_hand, "PAYMENT_PENDING", "PAYMENT_FAILED", "PAYMENT_CANCELLED")
     reasons = "select distinct payload->>'reason' from outbox where event_type = 'PAYMENT_FAILED'"
     assert databases.query("payment_service", reasons) == [("psp_timeout",)]
     wait_until(lambda: [status for status, _ in _book(databases)] == ["VOIDED", "VOIDED"], "both are undone")
