@@ -26,6 +26,7 @@ from order_service.deadlines import (
     is_nudged,
     reserved_until,
     scheduled,
+    waits_for,
 )
 from order_service.happenings import (
     ApprovalDeclined,
@@ -244,7 +245,14 @@ def _take_return(order: Order, _event: ReturnRequested, _here: Here) -> Decision
 # What the clock said
 
 
-def _half(order: Order, _event: HalfDeadlinePassed, here: Here) -> Decision:
+def _at_rest(order: Order, _event: HalfDeadlinePassed | DeadlinePassed, here: Here) -> Decision:
+    """Nothing is waited for: a deadline that stands there all the same is taken away, and flags nothing."""
+    return _ignored(begin_waiting(order, here.now, here.rules), "waits for nothing any more")
+
+
+def _half(order: Order, event: HalfDeadlinePassed, here: Here) -> Decision:
+    if waits_for(order) is None:
+        return _at_rest(order, event, here)
     if order.wake_at == order.deadline_at:
         return _ignored(order, "not at half of a deadline")
     if order.deadline_at is None:
@@ -261,7 +269,9 @@ def _overdue(name: str, answer: Callable[[Order, Here], Decision]) -> Rule:
     ``name`` is how docs/states.md calls the rule.
     """
 
-    def rule(order: Order, _event: DeadlinePassed, here: Here) -> Decision:
+    def rule(order: Order, event: DeadlinePassed, here: Here) -> Decision:
+        if waits_for(order) is None:
+            return _at_rest(order, event, here)
         if order.deadline_at is None or here.now < order.deadline_at:
             return _ignored(order, "its deadline has not passed")
         return answer(order, here)
@@ -355,7 +365,8 @@ TRANSITIONS: Mapping[tuple[OrderStatus, type[Any]], Rule] = {
     (_S.FULFILLED, ApprovalDeclined): _decline,
     (_S.FULFILLED, FulfilmentRequested): _recorded("fulfilled before"),
     (_S.FULFILLED, ReturnRequested): _take_return,
-    (_S.FULFILLED, HalfDeadlinePassed): _half,
+    (_S.FULFILLED, HalfDeadlinePassed): _at_rest,
+    (_S.FULFILLED, DeadlinePassed): _at_rest,
     (_S.CANCELLED, MoneyReturnFailed): _refund_failed,
     (_S.CANCELLED, CancelRequested): _recorded("cancelled before"),
     (_S.CANCELLED, ApprovalGiven): _approve,

@@ -535,6 +535,16 @@ class TestNudges:
         assert not decided(order, HALF).applied
 
     @pytest.mark.parametrize(
+        "order", [after(RESERVED, TAKEN), FULFILLED, after(OUT_OF_STOCK, NEVER_CHARGED)], ids=lambda o: o.status
+    )
+    @pytest.mark.parametrize("event", [HALF, OVERDUE], ids=["half", "overdue"])
+    def test_a_deadline_left_where_nothing_is_waited_for_is_taken_away(self, order: Order, event: Happening) -> None:
+        """Other code left it: it must neither flag the order nor wake the timer for ever."""
+        decision = decided(replace(order, deadline_at=NOW, wake_at=NOW), event, LATER)
+        assert (decision.order, decision.steps, decision.republish) == (order, (), False)
+        assert (decision.applied, decision.note) == (True, "waits for nothing any more")
+
+    @pytest.mark.parametrize(
         ("order", "deadline_at", "wake_at"),
         [
             (after(RESERVED), EXPIRES + GRACE, EXPIRES + GRACE),
