@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from order_service.happenings import DeadlinePassed, HalfDeadlinePassed
-from order_service.states import Flag, Order, OrderStatus
+from order_service.states import Flag, Order, OrderStatus, Stock
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,7 +19,8 @@ class Rules:
     """``pending_deadline``: how long an order may wait for its first answer, ``approval_deadline``: for its seller.
 
     ``reserved_grace``: how long after a reservation's own expiry an order may still wait for word of it.
-    ``finish_deadline``: how long fulfilment or compensation may take. ``flags_overdue``: whether a PENDING or RESERVED
+    ``finish_deadline``: how long fulfilment or compensation may take, and how long a paid order may be without stock.
+    ``flags_overdue``: whether a PENDING or RESERVED
     order past its deadline is shown to an operator instead of being cancelled.
     """
 
@@ -31,11 +32,12 @@ class Rules:
 
 
 class Wait(StrEnum):
-    """What an order waits for."""
+    """What an order waits for. STOCK: it is paid, but nothing is held for it, or word of that was lost."""
 
     APPROVAL = "approval"
     ANSWER = "answer"
     PAYMENT = "payment"
+    STOCK = "stock"
     FULFILMENT = "fulfilment"
     COMPENSATION = "compensation"
 
@@ -52,6 +54,8 @@ def waits_for(order: Order) -> Wait | None:
             return Wait.PAYMENT
         case OrderStatus.CONFIRMED if order.fulfil_requested_at is not None:
             return Wait.FULFILMENT
+        case OrderStatus.CONFIRMED if order.stock is not Stock.HELD:
+            return Wait.STOCK
         case OrderStatus.CANCELLED if order.settled_at is None:
             return Wait.COMPENSATION
     return None
@@ -78,13 +82,18 @@ def begin_waiting(order: Order, now: datetime, rules: Rules) -> Order:
         case Wait.PAYMENT:
             return replace(order, wake_at=order.deadline_at)
         case Wait.APPROVAL:
-            deadline_at = now + rules.approval_deadline
-            return replace(order, deadline_at=deadline_at, wake_at=deadline_at)
+            return _woken_at_the_end(order, now + rules.approval_deadline)
+        case Wait.STOCK:
+            return _woken_at_the_end(order, now + rules.finish_deadline)
         case Wait.ANSWER:
             patience = rules.pending_deadline
         case _:
             patience = rules.finish_deadline
     return replace(order, deadline_at=now + patience, wake_at=now + patience / 2)
+
+
+def _woken_at_the_end(order: Order, deadline_at: datetime) -> Order:
+    return replace(order, deadline_at=deadline_at, wake_at=deadline_at)
 
 
 def _watched_again(before: Order, after: Order) -> Order:

@@ -289,6 +289,12 @@ def _overdue_flag(flag: Flag) -> Callable[[Order, Here], Decision]:
     return answer
 
 
+def _flag_confirmed(order: Order, here: Here) -> Decision:
+    """Never cancelled: it is paid. What is late is its fulfilment, or before that its stock."""
+    is_on_its_way = order.fulfil_requested_at is not None
+    return _overdue_flag(Flag.FULFILMENT_UNFINISHED if is_on_its_way else Flag.STOCK_MISSING)(order, here)
+
+
 def _timeout_or(flag: Flag) -> Callable[[Order, Here], Decision]:
     """Cancelled, or by setting flagged; an order that nobody approved is cancelled in any case."""
 
@@ -352,7 +358,7 @@ TRANSITIONS: Mapping[tuple[OrderStatus, type[Any]], Rule] = {
     (_S.CONFIRMED, FulfilmentRequested): _request_fulfilment,
     (_S.CONFIRMED, ReturnRequested): _refused,
     (_S.CONFIRMED, HalfDeadlinePassed): _half,
-    (_S.CONFIRMED, DeadlinePassed): _overdue("flag", _overdue_flag(Flag.FULFILMENT_UNFINISHED)),
+    (_S.CONFIRMED, DeadlinePassed): _overdue("flag", _flag_confirmed),
     **{
         (status, happening): _recorded(f"the order is {status}")
         for status in (_S.FULFILLED, _S.CANCELLED)

@@ -65,6 +65,7 @@ class Flag(StrEnum):
 
     PENDING_OVERDUE = "pending_overdue"
     RESERVED_OVERDUE = "reserved_overdue"
+    STOCK_MISSING = "stock_missing"
     FULFILMENT_UNFINISHED = "fulfilment_unfinished"
     COMPENSATION_UNFINISHED = "compensation_unfinished"
     REFUND_FAILED = "refund_failed"

@@ -486,6 +486,42 @@ class TestFlags:
         assert after(OVERDUE, order=order).flag is Flag.COMPENSATION_UNFINISHED
 
     @pytest.mark.parametrize(
+        "events",
+        [(TAKEN,), (RESERVED, TAKEN, EXPIRED), (RESERVED, TAKEN, RELEASED)],
+        ids=["unheard of", "lapsed", "free"],
+    )
+    @pytest.mark.parametrize("rules", [RULES, FLAGGING], ids=["cancelling", "flagging"])
+    def test_a_paid_order_that_stays_without_stock_is_flagged_and_never_cancelled(
+        self, events: tuple[Happening, ...], rules: Rules
+    ) -> None:
+        waiting = after(*events, rules=rules)
+        assert (waiting.deadline_at, waiting.wake_at, waiting.flag) == (NOW + FINISH, NOW + FINISH, None)
+        order = after(OVERDUE, order=waiting, rules=rules)
+        assert (order.status, order.flag, order.wake_at) == (OrderStatus.CONFIRMED, Flag.STOCK_MISSING, None)
+        assert not decided(order, OVERDUE, LATER, rules).applied
+
+    @pytest.mark.parametrize("late", [False, True], ids=["in time", "flagged"])
+    @pytest.mark.parametrize(
+        ("events", "mending"),
+        [((TAKEN,), RESERVED), ((RESERVED, TAKEN, EXPIRED), RESERVED_AGAIN)],
+        ids=["unheard of", "lapsed"],
+    )
+    def test_stock_that_is_held_after_all_ends_the_wait_and_the_flag(
+        self, events: tuple[Happening, ...], mending: Happening, late: bool
+    ) -> None:
+        order = after(*events, *([OVERDUE] if late else []), mending)
+        assert (order.status, order.stock) == (OrderStatus.CONFIRMED, Stock.HELD)
+        assert (order.flag, order.flagged_at, order.deadline_at, order.wake_at) == (None, None, None, None)
+
+    def test_stock_that_is_gone_ends_the_flag_too(self) -> None:
+        order = after(TAKEN, OVERDUE, STOCK_GONE)
+        assert (order.status, order.flag, order.deadline_at) == (OrderStatus.CANCELLED, None, NOW + FINISH)
+
+    def test_paid_after_it_was_reserved_nothing_is_waited_for(self) -> None:
+        order = after(RESERVED, TAKEN)
+        assert (order.deadline_at, order.wake_at) == (None, None)
+
+    @pytest.mark.parametrize(
         ("events", "flag"), [((), Flag.PENDING_OVERDUE), ((RESERVED,), Flag.RESERVED_OVERDUE)], ids=str
     )
     def test_by_setting_an_overdue_order_is_flagged_and_may_go_on(
@@ -524,7 +560,9 @@ class TestNudges:
         assert decision.order == replace(order, wake_at=order.deadline_at)
         assert not decided(decision.order, HALF, NOW + patience / 2).republish
 
-    @pytest.mark.parametrize("order", [TO_APPROVE, after(RESERVED)], ids=["seller", "inventory's own business"])
+    @pytest.mark.parametrize(
+        "order", [TO_APPROVE, after(RESERVED), after(TAKEN)], ids=["seller", "inventory's own business", "lost word"]
+    )
     def test_who_waits_for_somebody_else_is_woken_at_the_end_only(self, order: Order) -> None:
         assert order.wake_at == order.deadline_at
         assert not decided(order, HALF).applied
@@ -549,10 +587,11 @@ class TestNudges:
         [
             (after(RESERVED), EXPIRES + GRACE, EXPIRES + GRACE),
             (after(RESERVED, TAKEN), None, None),
+            (replace(after(TAKEN), deadline_at=None), NOW + FINISH, NOW + FINISH),
             (replace(after(CANCEL), deadline_at=None), NOW + FINISH, NOW + FINISH / 2),
             (FULFILLED, None, None),
         ],
-        ids=["reserved", "confirmed", "cancelled", "fulfilled"],
+        ids=["reserved", "confirmed", "without stock", "cancelled", "fulfilled"],
     )
     def test_a_row_that_an_older_version_wrote_is_scheduled_as_it_should_be(
         self, order: Order, deadline_at: datetime | None, wake_at: datetime | None
@@ -642,11 +681,11 @@ class TestDecidedRaces:
         """Given PENDING, when PAYMENT_SUCCESS comes first, then both steps are taken at once."""
         paid = decided(PENDING, TAKEN)
         assert paid.steps == (OrderStatus.RESERVED, OrderStatus.CONFIRMED)
-        assert paid.order.deadline_at is None
+        assert paid.order.deadline_at == NOW + FINISH
 
         late = decided(paid.order, RESERVED)
         assert late.steps == ()
-        assert late.order.stock is Stock.HELD
+        assert (late.order.stock, late.order.deadline_at) == (Stock.HELD, None)
 
     def test_expiry_cancels_a_pending_order_too(self) -> None:
         """Given the reservation was never heard of, when its expiry comes, then the order is cancelled by it."""
@@ -740,7 +779,7 @@ class TestDeadlines:
         order = after(*events, OVERDUE)
         assert (order.status, order.reason) == (OrderStatus.CANCELLED, CancelReason.TIMEOUT)
 
-    def test_a_confirmed_order_has_none(self) -> None:
+    def test_a_confirmed_order_with_its_stock_has_none(self) -> None:
         confirmed = after(RESERVED, TAKEN)
         assert confirmed.deadline_at is None
         assert after(OVERDUE, order=confirmed) == confirmed

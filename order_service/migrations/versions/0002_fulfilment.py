@@ -29,7 +29,7 @@ drop index orders_deadline;
 ROWS = """
 update orders set wake_at = deadline_at where deadline_at is not null;
 update orders set deadline_at = now() + interval '5 minutes', wake_at = now() + interval '5 minutes'
-where status = 'CANCELLED' and settled_at is null;
+where status = 'CANCELLED' and settled_at is null or status = 'CONFIRMED' and stock <> 'HELD';
 update orders set refunded = price where money = 'RETURNED';
 """
 TABLES = """
