@@ -39,13 +39,14 @@ from inventory_service.domain import (
 from inventory_service.schemas import MOST_UNITS, PUBLISHED, Adjustment, NewProduct
 from inventory_service.settings import Settings
 from shared import outbox
-from shared.database import Transaction
+from shared.database import Sessions, Transaction, transaction
 from shared.envelope import Envelope, Outgoing, Received
 from shared.errors import BrokenRule, Conflict, ProductExists, ProductNotFound
 from shared.publications import Publications
 
 SERVICE = "inventory_service"
 DUE_AT_ONCE = 400
+MOST_ROUNDS = 25
 _PUBLICATIONS = Publications(SERVICE, PUBLISHED)
 _RESERVATION_STATUS = {
     HoldingStatus.HELD: "RESERVED",
@@ -152,6 +153,18 @@ def apply_request(
     _record_decision(tx, changes, holding, decision, None, correlation_id or str(holding.order_id))
     changes.save(tx)
     return decision
+
+
+def wake_all_reservations(sessions: Sessions, settings: Settings) -> None:
+    """Rounds of :func:`wake_reservations`, each a transaction of its own, until one finds less than it could take.
+
+    Bounded, so that a tick of the timer comes to its end: the next one goes on.
+    """
+    for _ in range(MOST_ROUNDS):
+        with transaction(sessions) as tx:
+            woken = wake_reservations(tx, settings)
+        if woken < DUE_AT_ONCE:
+            return
 
 
 def wake_reservations(tx: Transaction, settings: Settings) -> int:

@@ -1,7 +1,7 @@
 """Every statement of the inventory service: set-based, one per table and batch, each text constant.
 
 Owns: SQL and how rows become values. Functions that lock end in _for_update. Locks are always taken in this order:
-sagas sorted by order, then stock sorted by item.
+sagas sorted by order (a timer waits for none of them), then stock sorted by item.
 Must not know: why something is saved.
 """
 
@@ -34,11 +34,12 @@ select s.order_id, s.status, s.generation, s.manual, s.cancelled, s.user_id, s.p
 from sagas s
 """
 _SAGAS_FOR_UPDATE = text(f"{_SAGA} where s.order_id = any(cast(:ids as uuid[])) order by s.order_id for update")
-# A timer on every replica: each takes what the others have not locked.
+# A timer on every replica: each takes what the others have not locked, the longest due first (along reservations_wake).
+# Nothing is waited for here, so these rows need no order among themselves; the stock rows after them are sorted.
 _DUE_SAGAS_FOR_UPDATE = text(f"""
 {_SAGA} join reservations r using (order_id, generation)
 where r.status = 'RESERVED' and r.wake_at <= :now
-order by s.order_id limit :limit for update of s skip locked
+order by r.wake_at limit :limit for update of s skip locked
 """)
 # After the lock, in a statement of its own: its snapshot sees what the last holder of the lock committed.
 _HELD = text("""

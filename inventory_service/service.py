@@ -129,8 +129,7 @@ class InventoryService:
 
     @timer(EVERY_SECOND)
     def wake_reservations(self) -> None:
-        with transaction(self.database) as tx:
-            handlers.wake_reservations(tx, self.settings)
+        handlers.wake_all_reservations(self.database, self.settings)
 
     @timer(EVERY_MINUTE)
     def forget_what_is_old(self) -> None:

@@ -148,8 +148,7 @@ class OrderService:
 
     @timer(EVERY_SECOND)
     def watch_deadlines(self) -> None:
-        with transaction(self.database) as tx:
-            handlers.watch_deadlines(tx, self.settings)
+        handlers.watch_all_deadlines(self.database, self.settings)
 
     @timer(EVERY_MINUTE)
     def forget_what_is_old(self) -> None:

@@ -17,8 +17,9 @@ from uuid import UUID, uuid4
 import pytest
 from harness.databases import Databases
 from harness.waiting import DEADLINE_S, wait_until
+from nameko_sqlalchemy.database import Session as NamekoSession
 from sqlalchemy import Engine, create_engine
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 
 from inventory_service import handlers, requests
 from inventory_service.domain import (
@@ -34,7 +35,7 @@ from inventory_service.domain import (
 )
 from inventory_service.schemas import Adjustment, NewProduct
 from inventory_service.settings import Settings
-from shared.database import Transaction, translated_errors
+from shared.database import SessionFactory, Transaction, translated_errors
 from shared.envelope import Received, caused_by
 from shared.errors import (
     BrokenRule,
@@ -150,6 +151,20 @@ def _created(order_id: UUID, quantity: int = 1) -> OrderCreated:
 
 def _returned(order_id: UUID) -> OrderReturned:
     return OrderReturned(order_id=order_id, return_id=uuid4(), lines=(Line(item=ITEM, quantity=1),), restock=True)
+
+
+def _five_held(races: Races) -> list[UUID]:
+    """Orders that are past their expiry by the database's own clock, the last of them for longest."""
+    more = Adjustment(item=ITEM, delta=3, reason="delivery")
+    races.run(lambda tx: handlers.adjust_stock(tx, more, None))
+    orders = sorted(uuid4() for _ in range(5))
+    for age, order_id in enumerate(orders):
+        races.run(_tell(_created(order_id)), NOW - timedelta(hours=age))
+    return orders
+
+
+def _sessions(engine: Engine) -> SessionFactory:
+    return SessionFactory(sessionmaker(bind=engine, class_=NamekoSession))
 
 
 def _wake(tx: Transaction) -> int:
@@ -301,6 +316,27 @@ class TestTimers:
         assert races.run(_wake, half) == 0
         assert books.events(order_id) == ["RESERVED", "RESERVED"]
         assert races.run(_wake, PAST) == 1
+
+    def test_a_backlog_is_done_in_one_tick(
+        self, races: Races, books: Books, monkeypatch: pytest.MonkeyPatch, engine: Engine
+    ) -> None:
+        """Given five that are due and batches of two, then all are released."""
+        monkeypatch.setattr(handlers, "DUE_AT_ONCE", 2)
+        orders = _five_held(races)
+        handlers.wake_all_reservations(_sessions(engine), SETTINGS)
+        assert {books.holding(order_id) for order_id in orders} == {("EXPIRED", 1)}
+        assert books.stock() == (5, 0)
+
+    def test_a_tick_comes_to_its_end_having_released_what_was_due_longest(
+        self, races: Races, books: Books, monkeypatch: pytest.MonkeyPatch, engine: Engine
+    ) -> None:
+        monkeypatch.setattr(handlers, "DUE_AT_ONCE", 2)
+        monkeypatch.setattr(handlers, "MOST_ROUNDS", 2)
+        orders = _five_held(races)
+        handlers.wake_all_reservations(_sessions(engine), SETTINGS)
+        assert [books.holding(order_id) for order_id in orders] == [("HELD", 1)] + [("EXPIRED", 1)] * 4
+        handlers.wake_all_reservations(_sessions(engine), SETTINGS)
+        assert books.stock() == (5, 0)
 
     def test_one_that_comes_long_after_the_expiry_only_releases(
         self, races: Races, books: Books, order_id: UUID

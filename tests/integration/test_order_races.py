@@ -269,6 +269,40 @@ class TestTimers:
         [[status, flag, wake_at]] = orders.query(shown, str(order_id))
         assert (status, flag, wake_at is not None) == ("RESERVED", None, True)
 
+    def test_a_backlog_is_done_in_one_tick(self, orders: OrderDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(handlers, "DUE_AT_ONCE", 2)
+        placed = [_place(orders) for _ in range(5)]
+        orders.query("update orders set deadline_at = now() - interval '1 s', wake_at = now() - interval '1 s'")
+        handlers.watch_all_deadlines(orders.sessions, SETTINGS)
+        assert {orders.status(order_id) for order_id in placed} == {("CANCELLED", "timeout")}
+        moments = orders.query(
+            "select count(*) from order_events where event_type = 'DEADLINE_PASSED' group by recorded_at"
+        )
+        assert sorted(moments) == [(1,), (2,), (2,)]
+
+    def test_a_tick_comes_to_its_end_and_the_next_one_goes_on(
+        self, orders: OrderDatabase, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(handlers, "DUE_AT_ONCE", 1)
+        monkeypatch.setattr(handlers, "MOST_ROUNDS", 2)
+        for _ in range(3):
+            _place(orders)
+        orders.query("update orders set deadline_at = now() - interval '1 s', wake_at = now() - interval '1 s'")
+        cancelled = "select count(*) from orders where status = 'CANCELLED'"
+        handlers.watch_all_deadlines(orders.sessions, SETTINGS)
+        assert orders.query(cancelled) == [(2,)]
+        handlers.watch_all_deadlines(orders.sessions, SETTINGS)
+        assert orders.query(cancelled) == [(3,)]
+
+    def test_paid_without_word_of_its_stock_it_is_flagged_until_that_comes(self, orders: OrderDatabase) -> None:
+        order_id, late = _place(orders), RULES.finish_deadline + timedelta(seconds=1)
+        orders.run(_told(PaymentTaken(order_id=order_id)))
+        assert [orders.run(_watch(), later=late) for _ in range(2)] == [1, 0]
+        shown = "select status, stock, flag, deadline_at is null, wake_at from orders where id = %s"
+        assert orders.query(shown, str(order_id)) == [("CONFIRMED", "UNKNOWN", "stock_missing", False, None)]
+        orders.run(_told(StockReserved(order_id=order_id, generation=1, expires_at=None)))
+        assert orders.query(shown, str(order_id)) == [("CONFIRMED", "HELD", None, True, None)]
+
     def test_an_order_that_the_version_before_placed_gets_its_turn(self, orders: OrderDatabase) -> None:
         """It writes none of the new columns: their defaults make the timer look at the order and schedule it."""
         order_id = _place(orders)
