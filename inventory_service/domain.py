@@ -75,7 +75,7 @@ class Holding:
     """``order_id`` is the hold's own id where it is ``manual``.
 
     ``expires_at`` is None when nothing is held, or when what is held is paid for. ``wake_at`` is when the timer must
-    next look at it: half of its life, to say INVENTORY_RESERVED once more, and then its expiry.
+    next look at it: for the reminder that INVENTORY_RESERVED is, said once more, and then for its expiry.
     ``returns`` are known only where an ORDER_RETURNED is decided.
     """
 
@@ -158,8 +158,8 @@ class ReservationExpired:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class HalfLifePassed:
-    """Of a reservation: time to say once more that it waits for its payment, should the first word be lost."""
+class ReminderDue:
+    """Time to say once more that a reservation waits for its payment, should the first word be lost."""
 
     order_id: UUID
 
@@ -187,7 +187,7 @@ SagaEvent: TypeAlias = (
     OrderCreated | OrderApproved | OrderCancelled | OrderFulfilled | OrderReturned | PaymentTaken | PaymentFailed
 )
 HoldRequest: TypeAlias = HoldRequested | ReleaseRequested | CommitRequested
-Happening: TypeAlias = SagaEvent | ReservationExpired | HalfLifePassed | HoldRequest
+Happening: TypeAlias = SagaEvent | ReservationExpired | ReminderDue | HoldRequest
 
 
 # What follows
@@ -260,6 +260,10 @@ class Decision:
     refusal: Refusal | None = None
 
 
+LATEST_REMINDER = timedelta(minutes=5)
+"""Well before the order service gives up on an answer (PENDING_DEADLINE_S, 15 minutes)."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rules:
     """How long a reservation is kept for a payment that is charged at once, and for a customer who pays by hand."""
@@ -269,6 +273,10 @@ class Rules:
 
     def ttl(self, terms: Terms) -> timedelta:
         return self.manual_payment_ttl if terms.payment_mode == "manual" else self.reservation_ttl
+
+    def reminder_after(self, ttl: timedelta) -> timedelta:
+        """Half of its life, but soon enough for an order that heard nothing and will not wait much longer."""
+        return min(ttl / 2, LATEST_REMINDER)
 
 
 class Shelf:
@@ -333,7 +341,7 @@ def _reserve(
     ttl = rules.ttl(event.terms)
     asked = replace(holding, lines=event.lines, terms=event.terms)
     decision = _hold(asked, shelf)
-    return _until(decision, now + ttl, wake_at=now + ttl / 2)
+    return _until(decision, now + ttl, wake_at=now + rules.reminder_after(ttl))
 
 
 def _reserve_again(holding: Holding, _event: PaymentTaken, shelf: Shelf, _now: datetime, _rules: Rules) -> Decision:
@@ -376,7 +384,7 @@ def _keep(holding: Holding, _event: PaymentTaken, _shelf: Shelf, _now: datetime,
     return Decision(holding=replace(holding, expires_at=None, wake_at=None))
 
 
-def _remind(holding: Holding, _event: HalfLifePassed, _shelf: Shelf, now: datetime, _rules: Rules) -> Decision:
+def _remind(holding: Holding, _event: ReminderDue, _shelf: Shelf, now: datetime, _rules: Rules) -> Decision:
     """Once: from then on only the expiry is waited for. A paid reservation waits for nothing."""
     if holding.wake_at is None or holding.wake_at > now or holding.wake_at == holding.expires_at:
         return Decision(holding=holding)
@@ -498,7 +506,7 @@ TRANSITIONS: Mapping[tuple[HoldingStatus, type[Any]], Rule] = {
     (_S.OPEN, PaymentTaken): _nothing,
     (_S.OPEN, PaymentFailed): _nothing,
     (_S.OPEN, ReservationExpired): _nothing,
-    (_S.OPEN, HalfLifePassed): _nothing,
+    (_S.OPEN, ReminderDue): _nothing,
     (_S.OPEN, HoldRequested): _hold_manually,
     (_S.OPEN, ReleaseRequested): _UNKNOWN,
     (_S.OPEN, CommitRequested): _UNKNOWN,
@@ -510,7 +518,7 @@ TRANSITIONS: Mapping[tuple[HoldingStatus, type[Any]], Rule] = {
     (_S.HELD, PaymentTaken): _keep,
     (_S.HELD, PaymentFailed): _release_unpaid,
     (_S.HELD, ReservationExpired): _expire,
-    (_S.HELD, HalfLifePassed): _remind,
+    (_S.HELD, ReminderDue): _remind,
     (_S.HELD, HoldRequested): _EXISTS,
     (_S.HELD, ReleaseRequested): _release,
     (_S.HELD, CommitRequested): _commit,
@@ -522,7 +530,7 @@ TRANSITIONS: Mapping[tuple[HoldingStatus, type[Any]], Rule] = {
     (_S.EXPIRED, PaymentTaken): _reserve_again,
     (_S.EXPIRED, PaymentFailed): _nothing,
     (_S.EXPIRED, ReservationExpired): _nothing,
-    (_S.EXPIRED, HalfLifePassed): _nothing,
+    (_S.EXPIRED, ReminderDue): _nothing,
     (_S.EXPIRED, HoldRequested): _EXISTS,
     (_S.EXPIRED, ReleaseRequested): _ENDED,
     (_S.EXPIRED, CommitRequested): _ENDED,
@@ -534,7 +542,7 @@ TRANSITIONS: Mapping[tuple[HoldingStatus, type[Any]], Rule] = {
     (_S.RELEASED, PaymentTaken): _nothing,
     (_S.RELEASED, PaymentFailed): _nothing,
     (_S.RELEASED, ReservationExpired): _nothing,
-    (_S.RELEASED, HalfLifePassed): _nothing,
+    (_S.RELEASED, ReminderDue): _nothing,
     (_S.RELEASED, HoldRequested): _EXISTS,
     (_S.RELEASED, ReleaseRequested): _ENDED,
     (_S.RELEASED, CommitRequested): _ENDED,
@@ -546,7 +554,7 @@ TRANSITIONS: Mapping[tuple[HoldingStatus, type[Any]], Rule] = {
     (_S.REJECTED, PaymentTaken): _nothing,
     (_S.REJECTED, PaymentFailed): _nothing,
     (_S.REJECTED, ReservationExpired): _nothing,
-    (_S.REJECTED, HalfLifePassed): _nothing,
+    (_S.REJECTED, ReminderDue): _nothing,
     (_S.REJECTED, HoldRequested): _EXISTS,
     (_S.REJECTED, ReleaseRequested): _ENDED,
     (_S.REJECTED, CommitRequested): _ENDED,
@@ -558,7 +566,7 @@ TRANSITIONS: Mapping[tuple[HoldingStatus, type[Any]], Rule] = {
     (_S.COMMITTED, PaymentTaken): _nothing,
     (_S.COMMITTED, PaymentFailed): _nothing,
     (_S.COMMITTED, ReservationExpired): _nothing,
-    (_S.COMMITTED, HalfLifePassed): _nothing,
+    (_S.COMMITTED, ReminderDue): _nothing,
     (_S.COMMITTED, HoldRequested): _EXISTS,
     (_S.COMMITTED, ReleaseRequested): _ENDED,
     (_S.COMMITTED, CommitRequested): _ENDED,

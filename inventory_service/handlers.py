@@ -17,7 +17,6 @@ from inventory_service.domain import (
     Answer,
     Committed,
     Decision,
-    HalfLifePassed,
     Happening,
     Holding,
     HoldingStatus,
@@ -28,6 +27,7 @@ from inventory_service.domain import (
     OrderReturned,
     Refunded,
     Rejected,
+    ReminderDue,
     ReservationExpired,
     Reserved,
     ReservedStill,
@@ -168,7 +168,7 @@ def wake_all_reservations(sessions: Sessions, settings: Settings) -> None:
 
 
 def wake_reservations(tx: Transaction, settings: Settings) -> int:
-    """Say once more what has lived for half of its time, and give back what is past its expiry.
+    """Say once more what waits for its payment for a while, and give back what is past its expiry.
 
     At most DUE_AT_ONCE; returns how many. Safe on every replica.
     """
@@ -187,9 +187,9 @@ def wake_reservations(tx: Transaction, settings: Settings) -> int:
     return len(events)
 
 
-def _due(holding: Holding, now: datetime) -> ReservationExpired | HalfLifePassed:
+def _due(holding: Holding, now: datetime) -> ReservationExpired | ReminderDue:
     is_over = holding.expires_at is not None and holding.expires_at <= now
-    return (ReservationExpired if is_over else HalfLifePassed)(order_id=holding.order_id)
+    return (ReservationExpired if is_over else ReminderDue)(order_id=holding.order_id)
 
 
 def _say_again(tx: Transaction, changes: Changes, holdings: Sequence[Holding]) -> None:

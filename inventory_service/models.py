@@ -89,7 +89,7 @@ class Reservation(Base):
     """One generation of stock held for one order.
 
     ``wake_at`` is when the timer looks at it next. ``event_id``, ``causation_id`` and ``traceparent`` are those of its
-    INVENTORY_RESERVED, which is said once more at half of its life; a manual hold has none.
+    INVENTORY_RESERVED, which is said once more while it is unpaid; a manual hold has none.
     """
 
     __tablename__ = "reservations"

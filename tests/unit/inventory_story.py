@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from inventory_service.domain import (
     CommitRequested,
     Decision,
-    HalfLifePassed,
     Happening,
     Holding,
     HoldingStatus,
@@ -29,6 +28,7 @@ from inventory_service.domain import (
     Refunded,
     Rejected,
     ReleaseRequested,
+    ReminderDue,
     ReservationExpired,
     Reserved,
     Return,
@@ -41,7 +41,7 @@ from inventory_service.domain import (
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 TTL, MANUAL_TTL = timedelta(minutes=30), timedelta(minutes=2)
-HALF, LATER = NOW + TTL / 2, NOW + TTL
+REMINDER, LATER = NOW + timedelta(minutes=5), NOW + TTL
 RULES = Rules(reservation_ttl=TTL, manual_payment_ttl=MANUAL_TTL)
 ID = UUID(int=1)
 TERMS = Terms(user_id="u1", price=Decimal(10), currency="EUR", payment_mode="auto", payment_method=None)
@@ -57,18 +57,18 @@ BROKEN = OrderReturned(order_id=ID, return_id=UUID(int=8), lines=ONE_MUG, restoc
 TAKEN = PaymentTaken(order_id=ID)
 FAILED = PaymentFailed(order_id=ID)
 EXPIRED = ReservationExpired(order_id=ID)
-HALFWAY = HalfLifePassed(order_id=ID)
+REMIND = ReminderDue(order_id=ID)
 HOLD = HoldRequested(order_id=ID, lines=LINES)
 RELEASE = ReleaseRequested(order_id=ID)
 COMMIT = CommitRequested(order_id=ID)
 SAGA_EVENTS: tuple[Happening, ...] = (CREATED, APPROVED, CANCELLED, FULFILLED, RETURNED, BROKEN, TAKEN, FAILED)
-TIMERS: tuple[Happening, ...] = (EXPIRED, HALFWAY)
+TIMERS: tuple[Happening, ...] = (EXPIRED, REMIND)
 REQUESTS: tuple[Happening, ...] = (HOLD, RELEASE, COMMIT)
 EVERY_EVENT = (*SAGA_EVENTS, AWAITS_APPROVAL, *TIMERS, *REQUESTS)
 PLENTY = {"mug": 100, "tea": 100}
 OPEN = Holding(order_id=ID)
 HELD = Holding(
-    order_id=ID, status=HoldingStatus.HELD, generation=1, expires_at=LATER, wake_at=HALF, lines=LINES, terms=TERMS
+    order_id=ID, status=HoldingStatus.HELD, generation=1, expires_at=LATER, wake_at=REMINDER, lines=LINES, terms=TERMS
 )
 PAID = replace(HELD, expires_at=None, wake_at=None)
 COMMITTED = replace(PAID, status=HoldingStatus.COMMITTED)

@@ -21,8 +21,6 @@ from inventory_story import (
     EXPIRED,
     FAILED,
     FULFILLED,
-    HALF,
-    HALFWAY,
     HELD,
     LATER,
     MANUAL_TTL,
@@ -30,6 +28,8 @@ from inventory_story import (
     OPEN,
     PAID,
     PLENTY,
+    REMIND,
+    REMINDER,
     REQUESTS,
     RETURNED,
     RULES,
@@ -87,7 +87,7 @@ class TestTable:
         moved = {movement.item for movement in decided(holding, event).movements}
         assert moved == set(holding.items_moved_by(event))
 
-    @pytest.mark.parametrize("event", [TAKEN, HALFWAY, AWAITS_APPROVAL, BROKEN], ids=name_of)
+    @pytest.mark.parametrize("event", [TAKEN, REMIND, AWAITS_APPROVAL, BROKEN], ids=name_of)
     @pytest.mark.parametrize("holding", [OPEN, HELD, PAID], ids=["open", "held", "paid"])
     def test_what_moves_no_stock_locks_none(self, holding: Holding, event: Happening) -> None:
         assert holding.items_moved_by(event) == ()
@@ -105,7 +105,7 @@ class TestTable:
             (TAKEN, "OPEN HELD HELD RELEASED REJECTED COMMITTED"),
             (FAILED, "OPEN RELEASED EXPIRED RELEASED REJECTED COMMITTED"),
             (EXPIRED, "OPEN EXPIRED EXPIRED RELEASED REJECTED COMMITTED"),
-            (HALFWAY, "OPEN HELD EXPIRED RELEASED REJECTED COMMITTED"),
+            (REMIND, "OPEN HELD EXPIRED RELEASED REJECTED COMMITTED"),
         ],
         ids=lambda value: name_of(value) if not isinstance(value, str) else "",
     )
@@ -371,24 +371,35 @@ class TestDecidedRaces:
 
 
 class TestSayingAReservationOnceMore:
-    def test_at_half_of_its_life_and_then_only_its_expiry_is_waited_for(self) -> None:
-        decision = decided(HELD, HALFWAY, now=HALF)
+    @pytest.mark.parametrize(
+        ("ttl_s", "reminder_s"), [(60, 30), (599, 299.5), (600, 300), (1800, 300), (86_400, 300)], ids=str
+    )
+    def test_it_comes_at_half_of_its_life_but_long_before_its_order_gives_up(
+        self, ttl_s: float, reminder_s: float
+    ) -> None:
+        rules = replace(RULES, reservation_ttl=timedelta(seconds=ttl_s))
+        held = decide(OPEN, CREATED, Shelf(PLENTY), now=NOW, rules=rules).holding
+        assert held.wake_at == NOW + timedelta(seconds=reminder_s)
+        assert held.expires_at == NOW + timedelta(seconds=ttl_s)
+
+    def test_once_and_then_only_its_expiry_is_waited_for(self) -> None:
+        decision = decided(HELD, REMIND, now=REMINDER)
         assert (decision.answer, decision.movements) == (ReservedStill(), ())
         assert decision.holding == replace(HELD, wake_at=LATER)
-        assert decided(decision.holding, HALFWAY, now=LATER) == Decision(holding=decision.holding)
+        assert decided(decision.holding, REMIND, now=LATER) == Decision(holding=decision.holding)
 
     def test_not_before(self) -> None:
-        assert decided(HELD, HALFWAY, now=HALF - timedelta(microseconds=1)) == Decision(holding=HELD)
+        assert decided(HELD, REMIND, now=REMINDER - timedelta(microseconds=1)) == Decision(holding=HELD)
 
     def test_not_when_it_is_paid(self) -> None:
-        assert decided(PAID, HALFWAY, now=HALF) == Decision(holding=PAID)
+        assert decided(PAID, REMIND, now=REMINDER) == Decision(holding=PAID)
 
     def test_not_when_it_was_held_again_for_a_late_payment(self) -> None:
-        story = Story(holding=HELD).tell(EXPIRED, TAKEN, HALFWAY, now=LATER + TTL)
+        story = Story(holding=HELD).tell(EXPIRED, TAKEN, REMIND, now=LATER + TTL)
         assert story.answers == ["refunded expired", "reserved 2"]
 
     def test_it_expires_all_the_same(self) -> None:
-        story = Story(holding=HELD).tell(HALFWAY, now=HALF).tell(EXPIRED, now=LATER)
+        story = Story(holding=HELD).tell(REMIND, now=REMINDER).tell(EXPIRED, now=LATER)
         assert story.answers == ["reservedstill", "refunded expired"]
 
 

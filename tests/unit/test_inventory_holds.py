@@ -13,7 +13,6 @@ from inventory_story import (
     AWAITS_APPROVAL,
     COMMIT,
     EXPIRED,
-    HALFWAY,
     HELD,
     HOLD,
     LATER,
@@ -22,9 +21,10 @@ from inventory_story import (
     NOW,
     OPEN,
     RELEASE,
+    REMIND,
+    REMINDER,
     REQUESTS,
     SAGA_EVENTS,
-    TTL,
     Story,
     any_event,
     any_hours,
@@ -97,9 +97,9 @@ class TestEnding:
         early = LATER - timedelta(microseconds=1)
         assert decided(MANUAL, EXPIRED, now=early) == Decision(holding=MANUAL)
 
-    def test_half_of_its_life_means_nothing(self) -> None:
-        assert decided(MANUAL, HALFWAY, now=NOW + TTL / 2) == Decision(holding=MANUAL)
-        assert decided(MANUAL, HALFWAY, now=LATER) == Decision(holding=MANUAL)
+    def test_a_reminder_means_nothing(self) -> None:
+        assert decided(MANUAL, REMIND, now=REMINDER) == Decision(holding=MANUAL)
+        assert decided(MANUAL, REMIND, now=LATER) == Decision(holding=MANUAL)
 
     @pytest.mark.parametrize("request_", [RELEASE, COMMIT], ids=name_of)
     @pytest.mark.parametrize("status", NOT_HELD)

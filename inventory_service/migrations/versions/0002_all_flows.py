@@ -1,4 +1,4 @@
-"""Commits, returns, manual holds, and reservations that are said once more at half of their life."""
+"""Commits, returns, manual holds, and unpaid reservations that are said once more."""
 
 from alembic import op
 
