@@ -49,6 +49,7 @@ def reserve(tx: Transaction, wanted: NewHold, correlation_id: str | None, settin
         raise ReservationExists("another hold has this reference", {"reference": wanted.reference})
     request = HoldRequested(order_id=hold.order_id, lines=wanted.lines, ttl=wanted.ttl)
     decision = apply_request(tx, hold, request, correlation_id, settings)
+    _refuse(decision)
     if isinstance(decision.answer, Rejected):
         short = list(decision.answer.short)
         said = "there is not enough of" if decision.answer.reason == "out_of_stock" else "there is no"

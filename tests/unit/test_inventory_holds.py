@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -35,7 +36,10 @@ from inventory_story import (
     name_of,
 )
 
+from inventory_service import holds
 from inventory_service.domain import Decision, Happening, Holding, HoldingStatus, Line, Refusal, Rejected
+from inventory_service.schemas import NewHold
+from shared.errors import ReservationExists
 
 NEW = replace(OPEN, manual=True)
 NOT_OPEN = [status for status in HoldingStatus if status is not HoldingStatus.OPEN]
@@ -77,6 +81,16 @@ class TestHolding:
     def test_an_id_is_held_once(self, status: HoldingStatus) -> None:
         hold = in_status(status, manual=True)
         assert decided(hold, HOLD) == Decision(holding=hold, refusal=Refusal.EXISTS)
+
+
+class TestRefusal:
+    def test_one_that_the_table_refuses_is_not_answered_as_held(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        refused = Decision(holding=MANUAL, refusal=Refusal.EXISTS)
+        monkeypatch.setattr(holds.queries, "insert_hold", lambda *_: True)
+        monkeypatch.setattr(holds, "apply_request", lambda *_: refused)
+        nothing: Any = None
+        with pytest.raises(ReservationExists):
+            holds.reserve(nothing, NewHold(lines=LINES, ttl=None, reference=None), None, nothing)
 
 
 class TestEnding:
