@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from marshmallow import RAISE, ValidationError, fields, validate, validates_schema
+from marshmallow import RAISE, fields, validate
 
 from inventory_service import domain
 from shared.event_schema import (
@@ -202,15 +202,10 @@ class NewProductSchema(PayloadSchema):
     item = fields.String(required=True, validate=validate.Regexp(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z"))
     name = text()
     seller_id = text(64, data_key="sellerId")
-    price = Money(required=True)
+    price = positive_money()
     currency = currency()
     on_hand = _units(validate=validate.Range(0, MOST_UNITS), data_key="onHand")
     requires_approval = fields.Boolean(data_key="requiresApproval", truthy={True}, falsy={False})
-
-    @validates_schema
-    def _price_is_positive(self, data: dict[str, Any], **_kwargs: Any) -> None:
-        if data["price"] <= 0:
-            raise ValidationError("Must be more than 0.", "price")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -157,6 +157,12 @@ class TestProducts:
         product = NewProductSchema().load(dict(PRODUCT))
         assert (product.requires_approval, product.price) == (False, Decimal("1.00"))
 
+    @pytest.mark.parametrize("price", ["0.00", "-1.00"])
+    def test_cost_more_than_nothing(self, price: str) -> None:
+        with pytest.raises(ValidationError) as refused:
+            NewProductSchema().load({**PRODUCT, "price": price})
+        assert refused.value.messages == {"price": ["Must be more than 0."]}
+
     @pytest.mark.parametrize("value", ["true", "yes", None, 2, []])
     def test_and_say_so_with_a_boolean(self, value: Any) -> None:
         with pytest.raises(ValidationError, match="requiresApproval"):
