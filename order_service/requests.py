@@ -5,7 +5,7 @@ Owns: from RPC arguments to commands and from rows to answers. Must not know: Na
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -100,25 +100,32 @@ def get_order(tx: Transaction, order_id: Any) -> dict[str, Any]:
 
 def cancel_order(tx: Transaction, order_id: Any, by: Any, correlation_id: Any, settings: Settings) -> dict[str, Any]:
     """The order after its cancellation was requested. Raises InvalidRequest, OrderNotFound, OrderNotCancellable."""
-    requester = _requester(by, REQUESTERS)
-    check_request_ids(None, correlation_id)
-    commands.cancel_order(tx, _order_id(order_id), requester, correlation_id, settings)
-    return get_order(tx, order_id)
+    return _told_by(commands.cancel_order, REQUESTERS, tx, order_id, by, correlation_id, settings)
 
 
 def approve_order(tx: Transaction, order_id: Any, by: Any, correlation_id: Any, settings: Settings) -> dict[str, Any]:
     """The order once approved. Raises InvalidRequest, OrderNotFound, OrderNotApprovable."""
-    requester = _requester(by, APPROVERS)
-    check_request_ids(None, correlation_id)
-    commands.approve_order(tx, _order_id(order_id), requester, correlation_id, settings)
-    return get_order(tx, order_id)
+    return _told_by(commands.approve_order, APPROVERS, tx, order_id, by, correlation_id, settings)
 
 
 def decline_order(tx: Transaction, order_id: Any, by: Any, correlation_id: Any, settings: Settings) -> dict[str, Any]:
     """The order once declined. Raises InvalidRequest, OrderNotFound, OrderNotApprovable."""
-    requester = _requester(by, APPROVERS)
+    return _told_by(commands.decline_order, APPROVERS, tx, order_id, by, correlation_id, settings)
+
+
+def _told_by(
+    command: Callable[[Transaction, UUID, CancelReason, str | None, Settings], None],
+    known: Sequence[CancelReason],
+    tx: Transaction,
+    order_id: Any,
+    by: Any,
+    correlation_id: Any,
+    settings: Settings,
+) -> dict[str, Any]:
+    """The order after ``command``, which one of ``known`` asked for."""
+    requester = _requester(by, known)
     check_request_ids(None, correlation_id)
-    commands.decline_order(tx, _order_id(order_id), requester, correlation_id, settings)
+    command(tx, _order_id(order_id), requester, correlation_id, settings)
     return get_order(tx, order_id)
 
 
