@@ -140,7 +140,9 @@ def return_order(
     tx: Transaction, order_id: UUID, goods: ReturnGoods, correlation_id: str | None, settings: Settings
 ) -> dict[str, Any]:
     """The return as recorded. Raises OrderNotFound, OrderNotReturnable, ReturnTooLarge, RefundTooLarge."""
-    granted = _ask(tx, ReturnRequested(order_id=order_id), correlation_id, settings)
+    return_id = new_id()
+    asked = _return_asked(return_id, goods)
+    granted = _ask(tx, ReturnRequested(order_id=order_id), correlation_id, settings, **asked)
     if granted is None:
         # The table grants or refuses a return; goods can come back more than once.
         raise BrokenRule("a return was neither granted nor refused")
@@ -148,7 +150,7 @@ def return_order(
     accepted = _accept(goods, queries.shipped_lines(tx, order_id), currency)
     lines = [{"item": line.item, "quantity": line.quantity} for line in accepted.lines]
     row = {
-        "id": new_id(),
+        "id": return_id,
         "order_id": order_id,
         "restock": goods.restock,
         "refund_amount": accepted.refund,
@@ -158,7 +160,7 @@ def return_order(
     granted.emit(
         tx,
         "ORDER_RETURNED",
-        return_id=row["id"],
+        return_id=return_id,
         items=lines,
         restock=goods.restock,
         refund_amount=accepted.refund,
@@ -166,6 +168,16 @@ def return_order(
     )
     granted.changes.save(tx)
     return {**row, "items": lines, "created_at": tx.now}
+
+
+def _return_asked(return_id: UUID, goods: ReturnGoods) -> dict[str, Any]:
+    """For the timeline, in the words of the request: what was made of it is in ORDER_RETURNED."""
+    return {
+        "returnId": return_id,
+        "items": [{"item": line.item, "quantity": line.quantity} for line in goods.lines],
+        "restock": goods.restock,
+        "refundAmount": goods.refund_amount,
+    }
 
 
 def _accept(goods: ReturnGoods, shipped: Any, currency: str) -> Accepted:

@@ -158,6 +158,12 @@ def types(order: Mapping[str, Any]) -> list[str]:
     return [event["type"] for event in order["timeline"]]
 
 
+def said(order: Mapping[str, Any], event_type: str) -> Any:
+    """The payload in the order's timeline."""
+    [payload] = [event["payload"] for event in order["timeline"] if event["type"] == event_type]
+    return payload
+
+
 class TestApproval:
     def test_the_sellers_word_lets_the_saga_begin(self, saga: Saga, broker: Broker) -> None:
         """Given a product that requires approval, then nothing happens until ORDER_APPROVED says it all again."""
@@ -171,6 +177,7 @@ class TestApproval:
         assert (approved["status"], approved["awaitsApproval"]) == ("PENDING", False)
         assert approved["allowedActions"] == ["cancel"]
         assert types(approved) == ["ORDER_CREATED", "APPROVAL_GIVEN", "ORDER_APPROVED"]
+        assert said(approved, "APPROVAL_GIVEN") == {"id": order_id, "by": "seller"}
         payload = saga.payload(order_id, "ORDER_APPROVED")
         assert payload == saga.payload(order_id, "ORDER_CREATED")
         assert (payload["requiresApproval"], payload["paymentMode"]) == (True, "manual")
@@ -234,6 +241,7 @@ class TestFulfilment:
         assert (order["stock"], order["deadlineAt"], order["allowedActions"]) == ("COMMITTED", None, ["return"])
         assert [step["status"] for step in order["history"]] == ["PENDING", "RESERVED", "CONFIRMED", "FULFILLED"]
         assert types(order)[-3:] == ["FULFILMENT_REQUESTED", "ORDER_FULFILLED", "INVENTORY_COMMITTED"]
+        assert said(order, "FULFILMENT_REQUESTED") == {"id": order_id, "tracking": "T-1"}
         saga.refused(OrderNotCancellable, "cancel_order", order_id)
 
     def test_asked_again_it_is_as_it_was(self, saga: Saga) -> None:
@@ -330,6 +338,8 @@ class TestReturns:
         assert order["returns"] == [{**view, "status": "REFUNDED"}]
         assert (order["status"], order["refunded"], order["money"]) == ("FULFILLED", "20.00", "TAKEN")
         assert types(order)[-3:] == ["RETURN_REQUESTED", "ORDER_RETURNED", "PAYMENT_REFUNDED"]
+        asked = {"id": order_id, "returnId": view["id"], **goods, "refundAmount": None}
+        assert said(order, "RETURN_REQUESTED") == asked
 
     def test_never_more_than_was_shipped_less_what_came_back(self, saga: Saga) -> None:
         order_id, item = saga.fulfilled(3)
@@ -338,16 +348,14 @@ class TestReturns:
             return {"items": [{"item": item, "quantity": quantity}], "restock": False, **more}
 
         details = saga.refused(ReturnTooLarge, "return_order", order_id, goods=goods(4), idempotency_key="k")
-        assert details == {"items": {item: "3"}}
+        assert details == {"items": {item: 3}}
         saga.ask("return_order", order_id, goods=goods(2), idempotency_key="k2")
         details = saga.refused(ReturnTooLarge, "return_order", order_id, goods=goods(2), idempotency_key="k")
-        assert details == {"items": {item: "1"}}
+        assert details == {"items": {item: 1}}
         saga.ask("return_order", order_id, goods=goods(1), idempotency_key="k")
-        assert saga.refused(ReturnTooLarge, "return_order", order_id, goods=goods(1)) == {"items": {item: "0"}}
+        assert saga.refused(ReturnTooLarge, "return_order", order_id, goods=goods(1)) == {"items": {item: 0}}
         unknown = {"items": [{"item": "never-shipped", "quantity": 1}], "restock": False}
-        assert saga.refused(ReturnTooLarge, "return_order", order_id, goods=unknown) == {
-            "items": {"never-shipped": "0"}
-        }
+        assert saga.refused(ReturnTooLarge, "return_order", order_id, goods=unknown) == {"items": {"never-shipped": 0}}
         assert [r["refundAmount"] for r in saga.order(order_id)["returns"]] == ["20.00", "10.00"]
 
     def test_the_refund_may_be_less_but_never_more_than_the_price(self, saga: Saga) -> None:
