@@ -145,6 +145,15 @@ def _returned(order: Order, event: StockReturned, _here: Here) -> Decision:
     return _cancel(order, CancelReason.RESERVATION_EXPIRED)
 
 
+def _returned_paid(order: Order, event: StockReturned, _here: Here) -> Decision:
+    """Paid: nothing is moved. What expired may be held again; what was given back otherwise is for an operator."""
+    if event.reason != "expired":
+        return _ignored(order, "paid, but its stock was given back for good")
+    if event.generation < order.stock_generation:
+        return _ignored(order, "an older reservation expired")
+    return _ignored(order, "paid: waits for a new reservation or a rejection")
+
+
 def _fulfil(order: Order, event: StockCommitted, _here: Here) -> Decision:
     """CONFIRMED → FULFILLED. What nobody asked for is not believed: the order could never be cancelled again."""
     if order.fulfil_requested_at is None:
@@ -233,7 +242,7 @@ _ACTIONS: Mapping[str, Callable[[Order], bool]] = {
 
 
 def allowed_actions(order: Order) -> tuple[str, ...]:
-    """What may be asked of the order now, and would change something."""
+    """What the order's state allows to be asked of it now; of a return, returns.py still counts what is left."""
     return tuple(action for action, is_allowed in _ACTIONS.items() if is_allowed(order))
 
 
@@ -344,7 +353,7 @@ TRANSITIONS: Mapping[tuple[OrderStatus, type[Any]], Rule] = {
     (_S.RESERVED, DeadlinePassed): _overdue("cancel or flag", _timeout_or(Flag.RESERVED_OVERDUE)),
     (_S.CONFIRMED, StockReserved): _recorded("already confirmed"),
     (_S.CONFIRMED, StockRejected): _reject,
-    (_S.CONFIRMED, StockReturned): _recorded("paid: waits for a new reservation or a rejection"),
+    (_S.CONFIRMED, StockReturned): _returned_paid,
     (_S.CONFIRMED, StockCommitted): _fulfil,
     (_S.CONFIRMED, PaymentAwaited): _recorded("already paid"),
     (_S.CONFIRMED, PaymentTaken): _recorded("already paid"),

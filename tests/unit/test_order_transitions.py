@@ -707,6 +707,20 @@ class TestDecidedRaces:
         mended = after(RESERVED_AGAIN, order=waiting)
         assert (mended.status, mended.stock, mended.stock_generation) == (OrderStatus.CONFIRMED, Stock.HELD, 2)
 
+    @pytest.mark.parametrize(
+        ("event", "note"),
+        [
+            (EXPIRED, "paid: waits for a new reservation or a rejection"),
+            (RELEASED, "paid, but its stock was given back for good"),
+            (RELEASED_UNPAID, "paid, but its stock was given back for good"),
+            (replace(EXPIRED, generation=0), "an older reservation expired"),
+        ],
+        ids=["expired", "cancelled", "payment failed", "older"],
+    )
+    def test_what_a_paid_order_waits_for_when_its_stock_is_back_is_said(self, event: Happening, note: str) -> None:
+        decision = decided(after(RESERVED, TAKEN), event)
+        assert (decision.steps, decision.note) == ((), note)
+
     def test_expiry_of_an_older_generation_is_ignored(self) -> None:
         held_again = after(RESERVED_AGAIN)
         decision = decided(held_again, EXPIRED)
