@@ -25,6 +25,7 @@ from shared.event_schema import (
     quantity,
     text,
 )
+from shared.payment_tokens import PaymentMethod
 
 MOST_UNITS = 1_000_000_000
 MOST_LINES = 1000
@@ -123,7 +124,7 @@ class _OrderToReserve(EventSchema):
     payment_mode = fields.String(
         data_key="paymentMode", load_default="auto", validate=validate.OneOf(["auto", "manual"])
     )
-    payment_method = text(required=False, allow_none=True, load_default=None, data_key="paymentMethod")
+    payment_method = PaymentMethod(allow_none=True, load_default=None, data_key="paymentMethod")
 
 
 def _asked_for(*, order_id: UUID, items: list[domain.Line], **terms: Any) -> dict[str, Any]:

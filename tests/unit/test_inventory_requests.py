@@ -215,3 +215,9 @@ class TestEvents:
         for bad in ({"items": []}, {"items": [{"item": "mug", "quantity": 0}]}, {"returnId": "9"}, {"restock": None}):
             with pytest.raises(ValidationError, match=next(iter(bad))):
                 OrderReturnedSchema().load({**payload, **bad})
+
+
+def test_a_card_number_in_an_event_does_not_come_in() -> None:
+    schema = OrderCreatedSchema()
+    assert schema.load({**ORDER, "paymentMethod": "4111 1111 1111 1111"}).terms.payment_method == "tok_refused"
+    assert schema.load({**ORDER, "paymentMethod": "tok_success"}).terms.payment_method == "tok_success"

@@ -755,6 +755,15 @@ class TestDecidedRaces:
         order = after(RESERVED, TAKEN, OUT_OF_STOCK, REFUND_FAILED)
         assert (order.status, order.settled_at) == (OrderStatus.CANCELLED, None)
 
+    def test_a_timeout_of_the_provider_undoes_the_order_and_settles_it_only_with_the_void(self) -> None:
+        """The provider may have taken the money all the same."""
+        timed_out = PaymentFailed(order_id=ID, reason="psp_timeout")
+        order = after(RESERVED, timed_out, RELEASED_UNPAID)
+        assert (order.status, order.reason) == (OrderStatus.CANCELLED, CancelReason.PAYMENT_FAILED)
+        assert (order.stock, order.settled_at) == (Stock.FREE, None)
+        assert after(NEVER_CHARGED, order=order).settled_at == NOW
+        assert after(RESERVED, NEVER_CHARGED, timed_out, RELEASED_UNPAID).settled_at == NOW
+
     def test_an_expired_card_is_not_an_expired_reservation(self) -> None:
         order = after(RESERVED, PaymentFailed(order_id=ID, reason="reservation_expired"))
         assert order.reason is CancelReason.PAYMENT_FAILED

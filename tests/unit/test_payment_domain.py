@@ -252,7 +252,7 @@ class TestForEveryStory:
     @settings(deadline=None)
     @given(events=stories)
     def test_an_order_is_told_one_outcome(self, events: Sequence[Happening]) -> None:
-        """Only a timeout is told in two words: that it is given up, and once that is certain, that nothing was taken."""
+        """Only a timeout is told in two words: it is given up, and, once that is certain, nothing was taken."""
         said = Story(*events).said
         outcomes = [word for word in said if word in {"PAYMENT_SUCCESS", "PAYMENT_FAILED", "PAYMENT_CANCELLED"}]
         in_two_words = TIMED_OUT in events and outcomes == ["PAYMENT_FAILED", "PAYMENT_CANCELLED"]
