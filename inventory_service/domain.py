@@ -1,6 +1,7 @@
 """How stock is held, given back and taken off the shelf for good. Pure: no database, no broker, no clock.
 
-Owns: the states of a holding, the transition table, counting of stock, the movements that explain it.
+Owns: the transition table, and what is held, given back and moved by each rule. The words stand in states.py and
+happenings.py, counting in shelf.py.
 Must not know: anything outside the standard library.
 
 A holding is what inventory knows of one order: whether stock is held for it, in which generation, and whether the
@@ -10,246 +11,39 @@ A manual hold is a holding without an order: made and ended by requests alone, d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from decimal import Decimal
-from enum import StrEnum
 from typing import Any, TypeAlias
-from uuid import UUID
 
-
-class HoldingStatus(StrEnum):
-    """OPEN: nothing was asked yet. EXPIRED may be held again by a late payment. COMMITTED: gone for good, but for
-    what is returned. RELEASED ends only as REJECTED, when an order ships all the same; REJECTED is final.
-    """
-
-    OPEN = "OPEN"
-    HELD = "HELD"
-    EXPIRED = "EXPIRED"
-    RELEASED = "RELEASED"
-    REJECTED = "REJECTED"
-    COMMITTED = "COMMITTED"
-
-
-class MovementKind(StrEnum):
-    """Why units moved. Sums of movements always equal the stock row; reconciliation relies on it."""
-
-    INITIAL = "initial"
-    RESERVED = "reserved"
-    RELEASED = "released"
-    EXPIRED = "expired"
-    COMMITTED = "committed"
-    RETURNED = "returned"
-    ADJUSTED = "adjusted"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Line:
-    item: str
-    quantity: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Terms:
-    """What INVENTORY_RESERVED passes on for the payment, untouched by inventory."""
-
-    user_id: str
-    price: Decimal
-    currency: str
-    payment_mode: str
-    payment_method: str | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Return:
-    """Lines that came back from one shipment; ``restocked`` when they went onto the shelf again."""
-
-    return_id: UUID
-    lines: tuple[Line, ...]
-    restocked: bool
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Holding:
-    """``order_id`` is the hold's own id where it is ``manual``.
-
-    ``expires_at`` is None when nothing is held, or when what is held is paid for. ``wake_at`` is when the timer must
-    next look at it: for the reminder that INVENTORY_RESERVED is, said once more, and then for its expiry.
-    ``returns`` are known only where an ORDER_RETURNED is decided.
-    """
-
-    order_id: UUID
-    status: HoldingStatus = HoldingStatus.OPEN
-    generation: int = 0
-    manual: bool = False
-    cancelled: bool = False
-    expires_at: datetime | None = None
-    wake_at: datetime | None = None
-    lines: tuple[Line, ...] = ()
-    terms: Terms | None = None
-    returns: tuple[Return, ...] = ()
-
-    def items_moved_by(self, event: Happening) -> tuple[str, ...]:
-        """Items of which deciding ``event`` may move units, so that their rows must be locked first."""
-        if _rule(self, event) not in _MOVING:
-            return ()
-        match event:
-            case OrderCreated(requires_approval=True) | OrderReturned(restock=False):
-                return ()
-            case OrderCreated() | OrderApproved() | OrderReturned() | HoldRequested():
-                return tuple(line.item for line in event.lines)
-        return tuple(line.item for line in self.lines)
-
-
-# What happened
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OrderCreated:
-    """Where ``requires_approval`` is true, nothing is held until OrderApproved."""
-
-    order_id: UUID
-    lines: tuple[Line, ...]
-    terms: Terms
-    requires_approval: bool = False
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OrderApproved:
-    order_id: UUID
-    lines: tuple[Line, ...]
-    terms: Terms
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OrderCancelled:
-    order_id: UUID
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OrderFulfilled:
-    """Shipped, and so paid for, whether or not word of the payment has come."""
-
-    order_id: UUID
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OrderReturned:
-    order_id: UUID
-    return_id: UUID
-    lines: tuple[Line, ...]
-    restock: bool
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PaymentTaken:
-    order_id: UUID
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PaymentFailed:
-    order_id: UUID
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ReservationExpired:
-    order_id: UUID
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ReminderDue:
-    """Time to say once more that a reservation waits for its payment, should the first word be lost."""
-
-    order_id: UUID
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HoldRequested:
-    """``ttl`` None: as long as an order's reservation."""
-
-    order_id: UUID
-    lines: tuple[Line, ...]
-    ttl: timedelta | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ReleaseRequested:
-    order_id: UUID
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CommitRequested:
-    order_id: UUID
-
-
-SagaEvent: TypeAlias = (
-    OrderCreated | OrderApproved | OrderCancelled | OrderFulfilled | OrderReturned | PaymentTaken | PaymentFailed
+from inventory_service.happenings import (
+    Answer,
+    CommitRequested,
+    Committed,
+    Happening,
+    HoldRequest,
+    HoldRequested,
+    OrderApproved,
+    OrderCancelled,
+    OrderCreated,
+    OrderFulfilled,
+    OrderReturned,
+    PaymentFailed,
+    PaymentTaken,
+    Refunded,
+    Refusal,
+    Rejected,
+    ReleaseRequested,
+    ReminderDue,
+    ReservationExpired,
+    Reserved,
+    ReservedStill,
+    Restocked,
+    SagaEvent,
 )
-HoldRequest: TypeAlias = HoldRequested | ReleaseRequested | CommitRequested
-Happening: TypeAlias = SagaEvent | ReservationExpired | ReminderDue | HoldRequest
-
-
-# What follows
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reserved:
-    pass
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ReservedStill:
-    """The Reserved of this generation once more, word for word."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Committed:
-    pass
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Restocked:
-    lines: tuple[Line, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Rejected:
-    """``short``: the items there is not enough of, or that do not exist."""
-
-    reason: str
-    short: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Refunded:
-    """``lines`` are what was given back by this; empty where nothing was held."""
-
-    reason: str
-    lines: tuple[Line, ...] = ()
-
-
-Answer: TypeAlias = Reserved | ReservedStill | Rejected | Refunded | Committed | Restocked
-
-
-class Refusal(StrEnum):
-    """Why a happening cannot be done. It changed nothing, and whoever asked must hear of it."""
-
-    UNKNOWN = "there is no such reservation"
-    FOREIGN = "the reservation belongs to an order"
-    EXISTS = "the reservation exists already"
-    ENDED = "the reservation has ended"
-    TOO_MUCH = "more than was committed and not returned yet"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Movement:
-    """Units of one item moved for one order. ``delta_on_hand`` and ``delta_reserved`` are signed."""
-
-    item: str
-    kind: MovementKind
-    delta_on_hand: int = 0
-    delta_reserved: int = 0
+from inventory_service.shelf import Shelf, added_up
+from inventory_service.shelf import totals as totals
+from inventory_service.states import Holding, HoldingStatus, Line, Movement, MovementKind, Return, Terms
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -277,37 +71,6 @@ class Rules:
     def reminder_after(self, ttl: timedelta) -> timedelta:
         """Half of its life, but soon enough for an order that heard nothing and will not wait much longer."""
         return min(ttl / 2, LATEST_REMINDER)
-
-
-class Shelf:
-    """Units available per item while a batch is decided: what one order takes, the next one cannot have.
-
-    The rows behind it are locked, so what it says is true until the transaction ends.
-    """
-
-    def __init__(self, available: Mapping[str, int]) -> None:
-        self._available = dict(available)
-
-    def missing(self, lines: Iterable[Line]) -> Rejected | None:
-        """Why these lines cannot all be had, or None."""
-        wanted = _added_up(lines)
-        unknown = tuple(sorted(item for item in wanted if item not in self._available))
-        if unknown:
-            return Rejected(reason="unknown_item", short=unknown)
-        short = tuple(sorted(item for item, quantity in wanted.items() if self._available[item] < quantity))
-        return Rejected(reason="out_of_stock", short=short) if short else None
-
-    def move(self, movements: Iterable[Movement]) -> None:
-        for movement in movements:
-            if movement.item in self._available:
-                self._available[movement.item] += movement.delta_on_hand - movement.delta_reserved
-
-
-def _added_up(lines: Iterable[Line]) -> dict[str, int]:
-    quantities: dict[str, int] = {}
-    for line in lines:
-        quantities[line.item] = quantities.get(line.item, 0) + line.quantity
-    return quantities
 
 
 Rule: TypeAlias = Callable[[Holding, Any, Shelf, datetime, Rules], Decision]
@@ -368,7 +131,7 @@ def _hold(holding: Holding, shelf: Shelf, *, rejected_because: str | None = None
     held = replace(holding, status=HoldingStatus.HELD, generation=holding.generation + 1)
     movements = tuple(
         Movement(item=item, kind=MovementKind.RESERVED, delta_reserved=quantity)
-        for item, quantity in _added_up(holding.lines).items()
+        for item, quantity in added_up(holding.lines).items()
     )
     return Decision(holding=held, answer=None if held.manual else Reserved(), movements=movements)
 
@@ -395,7 +158,7 @@ def _remind(holding: Holding, _event: ReminderDue, _shelf: Shelf, now: datetime,
 
 
 def _give_back(holding: Holding, status: HoldingStatus, kind: MovementKind, reason: str) -> Decision:
-    quantities = _added_up(holding.lines)
+    quantities = added_up(holding.lines)
     given_back = tuple(Line(item=i, quantity=q) for i, q in quantities.items())
     return Decision(
         holding=replace(holding, status=status, expires_at=None, wake_at=None),
@@ -452,7 +215,7 @@ def _commit(
         answer=None if holding.manual else Committed(),
         movements=tuple(
             Movement(item=item, kind=MovementKind.COMMITTED, delta_on_hand=-quantity, delta_reserved=-quantity)
-            for item, quantity in _added_up(holding.lines).items()
+            for item, quantity in added_up(holding.lines).items()
         ),
     )
 
@@ -480,8 +243,8 @@ def _take_back(holding: Holding, event: OrderReturned, _shelf: Shelf, _now: date
     """Each return once, and never more than was committed and has not come back yet."""
     if any(known.return_id == event.return_id for known in holding.returns):
         return Decision(holding=holding)
-    came_back = _added_up(line for known in holding.returns for line in known.lines)
-    committed, coming = _added_up(holding.lines), _added_up(event.lines)
+    came_back = added_up(line for known in holding.returns for line in known.lines)
+    committed, coming = added_up(holding.lines), added_up(event.lines)
     if any(came_back.get(item, 0) + quantity > committed.get(item, 0) for item, quantity in coming.items()):
         return Decision(holding=holding, refusal=Refusal.TOO_MUCH)
     lines = tuple(Line(item=item, quantity=quantity) for item, quantity in coming.items())
@@ -603,17 +366,20 @@ def _rule(holding: Holding, event: Happening) -> Rule:
     return TRANSITIONS[holding.status, type(event)]
 
 
+def items_moved_by(holding: Holding, event: Happening) -> tuple[str, ...]:
+    """Items of which deciding ``event`` may move units, so that their rows must be locked first."""
+    if _rule(holding, event) not in _MOVING:
+        return ()
+    match event:
+        case OrderCreated(requires_approval=True) | OrderReturned(restock=False):
+            return ()
+        case OrderCreated() | OrderApproved() | OrderReturned() | HoldRequested():
+            return tuple(line.item for line in event.lines)
+    return tuple(line.item for line in holding.lines)
+
+
 def decide(holding: Holding, event: Happening, shelf: Shelf, *, now: datetime, rules: Rules) -> Decision:
     """What ``event`` makes of ``holding``; the shelf is changed accordingly."""
     decision = _rule(holding, event)(holding, event, shelf, now, rules)
     shelf.move(decision.movements)
     return decision
-
-
-def totals(movements: Sequence[Movement]) -> dict[str, tuple[int, int]]:
-    """Item → (delta on hand, delta reserved), added up; items without a change are left out."""
-    added: dict[str, tuple[int, int]] = {}
-    for movement in movements:
-        on_hand, reserved = added.get(movement.item, (0, 0))
-        added[movement.item] = (on_hand + movement.delta_on_hand, reserved + movement.delta_reserved)
-    return {item: delta for item, delta in added.items() if delta != (0, 0)}

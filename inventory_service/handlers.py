@@ -13,17 +13,12 @@ from typing import Any
 from uuid import UUID
 
 from inventory_service import queries
-from inventory_service.domain import (
+from inventory_service.domain import Decision, decide, items_moved_by
+from inventory_service.happenings import (
     Answer,
     Committed,
-    Decision,
     Happening,
-    Holding,
-    HoldingStatus,
     HoldRequest,
-    Line,
-    Movement,
-    MovementKind,
     OrderReturned,
     Refunded,
     Rejected,
@@ -32,12 +27,11 @@ from inventory_service.domain import (
     Reserved,
     ReservedStill,
     Restocked,
-    Shelf,
-    decide,
-    totals,
 )
 from inventory_service.schemas import MOST_UNITS, PUBLISHED, Adjustment, NewProduct
 from inventory_service.settings import Settings
+from inventory_service.shelf import Shelf, totals
+from inventory_service.states import Holding, HoldingStatus, Line, Movement, MovementKind
 from shared import outbox
 from shared.database import Sessions, Transaction, transaction
 from shared.envelope import Envelope, Outgoing, Received
@@ -207,7 +201,7 @@ def _say_again(tx: Transaction, changes: Changes, holdings: Sequence[Holding]) -
 
 def _shelf(tx: Transaction, changes: Changes, holdings: dict[UUID, Holding], events: Iterable[Happening]) -> Shelf:
     """Locks only what these events can move: a paid reservation stays as it is, and so does its stock row."""
-    items = {item for event in events for item in holdings[event.order_id].items_moved_by(event)}
+    items = {item for event in events for item in items_moved_by(holdings[event.order_id], event)}
     changes.stock = queries.stock_for_update(tx, items)
     return Shelf({item: on_hand - reserved for item, (on_hand, reserved) in changes.stock.items()})
 

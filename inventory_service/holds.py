@@ -9,18 +9,12 @@ from __future__ import annotations
 from uuid import UUID
 
 from inventory_service import queries
-from inventory_service.domain import (
-    CommitRequested,
-    Decision,
-    Holding,
-    HoldRequested,
-    Refusal,
-    Rejected,
-    ReleaseRequested,
-)
+from inventory_service.domain import Decision
 from inventory_service.handlers import apply_request
+from inventory_service.happenings import CommitRequested, HoldRequested, Refusal, Rejected, ReleaseRequested
 from inventory_service.schemas import NewHold
 from inventory_service.settings import Settings
+from inventory_service.states import Holding
 from shared.database import Transaction
 from shared.envelope import new_id
 from shared.errors import (

@@ -14,8 +14,8 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from inventory_service.domain import Holding, HoldingStatus, Line, Movement, Return, Terms
 from inventory_service.schemas import NewProduct
+from inventory_service.states import Holding, HoldingStatus, Line, Movement, Return, Terms
 from shared.database import Transaction
 from shared.envelope import Envelope
 

@@ -13,7 +13,8 @@ from uuid import UUID
 
 from marshmallow import RAISE, fields, validate
 
-from inventory_service import domain
+from inventory_service import happenings
+from inventory_service.states import Line, Terms
 from shared.event_schema import (
     EventSchema,
     Moment,
@@ -37,17 +38,17 @@ def _units(**options: Any) -> fields.Integer:
 
 
 class LineSchema(PayloadSchema):
-    make_value = domain.Line
+    make_value = Line
     item = text()
     quantity = quantity()
 
 
-def _merged(lines: list[domain.Line]) -> tuple[domain.Line, ...]:
+def _merged(lines: list[Line]) -> tuple[Line, ...]:
     """Lines of one item added up, sorted by item."""
     quantities: dict[str, int] = {}
     for line in lines:
         quantities[line.item] = quantities.get(line.item, 0) + line.quantity
-    return tuple(domain.Line(item=item, quantity=quantities[item]) for item in sorted(quantities))
+    return tuple(Line(item=item, quantity=quantities[item]) for item in sorted(quantities))
 
 
 # Published
@@ -127,29 +128,29 @@ class _OrderToReserve(EventSchema):
     payment_method = PaymentMethod(allow_none=True, load_default=None, data_key="paymentMethod")
 
 
-def _asked_for(*, order_id: UUID, items: list[domain.Line], **terms: Any) -> dict[str, Any]:
-    return {"order_id": order_id, "lines": _merged(items), "terms": domain.Terms(**terms)}
+def _asked_for(*, order_id: UUID, items: list[Line], **terms: Any) -> dict[str, Any]:
+    return {"order_id": order_id, "lines": _merged(items), "terms": Terms(**terms)}
 
 
 class OrderCreated(_OrderToReserve):
     requires_approval = fields.Boolean(data_key="requiresApproval", load_default=False)
 
     @staticmethod
-    def make_value(**data: Any) -> domain.OrderCreated:
+    def make_value(**data: Any) -> happenings.OrderCreated:
         requires_approval = data.pop("requires_approval")
-        return domain.OrderCreated(requires_approval=requires_approval, **_asked_for(**data))
+        return happenings.OrderCreated(requires_approval=requires_approval, **_asked_for(**data))
 
 
 class OrderApproved(_OrderToReserve):
     """The payload of ORDER_CREATED again."""
 
     @staticmethod
-    def make_value(**data: Any) -> domain.OrderApproved:
-        return domain.OrderApproved(**_asked_for(**data))
+    def make_value(**data: Any) -> happenings.OrderApproved:
+        return happenings.OrderApproved(**_asked_for(**data))
 
 
 class OrderFulfilled(EventSchema):
-    make_value = domain.OrderFulfilled
+    make_value = happenings.OrderFulfilled
     order_id = order_id()
 
 
@@ -160,22 +161,22 @@ class OrderReturned(EventSchema):
     restock = fields.Boolean(required=True)
 
     @staticmethod
-    def make_value(**data: Any) -> domain.OrderReturned:
-        return domain.OrderReturned(lines=_merged(data.pop("items")), **data)
+    def make_value(**data: Any) -> happenings.OrderReturned:
+        return happenings.OrderReturned(lines=_merged(data.pop("items")), **data)
 
 
 class OrderCancelled(EventSchema):
-    make_value = domain.OrderCancelled
+    make_value = happenings.OrderCancelled
     order_id = order_id()
 
 
 class PaymentSuccess(EventSchema):
-    make_value = domain.PaymentTaken
+    make_value = happenings.PaymentTaken
     order_id = order_id()
 
 
 class PaymentFailed(EventSchema):
-    make_value = domain.PaymentFailed
+    make_value = happenings.PaymentFailed
     order_id = order_id()
 
 
@@ -232,7 +233,7 @@ class AdjustmentSchema(PayloadSchema):
 class NewHold:
     """``ttl`` None: as long as an order's reservation. ``reference`` is the client's own name for it."""
 
-    lines: tuple[domain.Line, ...]
+    lines: tuple[Line, ...]
     ttl: timedelta | None
     reference: str | None
 

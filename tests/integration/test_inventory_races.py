@@ -22,19 +22,18 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.orm import Session, sessionmaker
 
 from inventory_service import handlers, requests
-from inventory_service.domain import (
+from inventory_service.domain import Rules
+from inventory_service.happenings import (
     Happening,
-    Line,
     OrderCancelled,
     OrderCreated,
     OrderFulfilled,
     OrderReturned,
     PaymentTaken,
-    Rules,
-    Terms,
 )
 from inventory_service.schemas import Adjustment, NewProduct
 from inventory_service.settings import Settings
+from inventory_service.states import Line, Terms
 from shared.database import SessionFactory, Transaction, translated_errors
 from shared.envelope import Received, caused_by
 from shared.errors import (

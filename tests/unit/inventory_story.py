@@ -10,14 +10,11 @@ from uuid import UUID
 
 from hypothesis import strategies as st
 
-from inventory_service.domain import (
+from inventory_service.domain import Decision, Rules, decide
+from inventory_service.happenings import (
     CommitRequested,
-    Decision,
     Happening,
-    Holding,
-    HoldingStatus,
     HoldRequested,
-    Line,
     OrderApproved,
     OrderCancelled,
     OrderCreated,
@@ -31,13 +28,9 @@ from inventory_service.domain import (
     ReminderDue,
     ReservationExpired,
     Reserved,
-    Return,
-    Rules,
-    Shelf,
-    Terms,
-    decide,
-    totals,
 )
+from inventory_service.shelf import Shelf, totals
+from inventory_service.states import Holding, HoldingStatus, Line, Return, Terms
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 TTL, MANUAL_TTL = timedelta(minutes=30), timedelta(minutes=2)

@@ -37,8 +37,10 @@ from inventory_story import (
 )
 
 from inventory_service import holds
-from inventory_service.domain import Decision, Happening, Holding, HoldingStatus, Line, Refusal, Rejected
+from inventory_service.domain import Decision, items_moved_by
+from inventory_service.happenings import Happening, Refusal, Rejected
 from inventory_service.schemas import NewHold
+from inventory_service.states import Holding, HoldingStatus, Line
 from shared.errors import ReservationExists
 
 NEW = replace(OPEN, manual=True)
@@ -133,7 +135,7 @@ class TestApartFromSagas:
     def test_an_orders_holding_is_not_moved_by_requests(self, status: HoldingStatus, request_: Happening) -> None:
         holding = in_status(status)
         assert decided(holding, request_) == Decision(holding=holding, refusal=Refusal.FOREIGN)
-        assert holding.items_moved_by(request_) == ()
+        assert items_moved_by(holding, request_) == ()
 
     def test_not_even_a_paid_one(self) -> None:
         paid = replace(HELD, expires_at=None, wake_at=None)
@@ -148,7 +150,7 @@ class TestApartFromSagas:
     def test_a_manual_hold_is_not_moved_by_sagas(self, status: HoldingStatus, event: Happening) -> None:
         hold = in_status(status, manual=True)
         assert decided(hold, event) == Decision(holding=hold)
-        assert hold.items_moved_by(event) == ()
+        assert items_moved_by(hold, event) == ()
 
     @settings(deadline=None)
     @given(hold=any_manual_hold, events=st.lists(any_event, max_size=14), available=any_shelf, hours=any_hours)

@@ -11,13 +11,15 @@ import pytest
 from marshmallow import ValidationError
 
 from inventory_service import requests
-from inventory_service.domain import Line, OrderApproved, OrderCreated, OrderFulfilled, OrderReturned, Rules, Terms
+from inventory_service.domain import Rules
+from inventory_service.happenings import OrderApproved, OrderCreated, OrderFulfilled, OrderReturned
 from inventory_service.schemas import NewHold, NewHoldSchema, NewProductSchema
 from inventory_service.schemas import OrderApproved as OrderApprovedSchema
 from inventory_service.schemas import OrderCreated as OrderCreatedSchema
 from inventory_service.schemas import OrderFulfilled as OrderFulfilledSchema
 from inventory_service.schemas import OrderReturned as OrderReturnedSchema
 from inventory_service.settings import Settings
+from inventory_service.states import Line, Terms
 from shared.errors import InvalidRequest, ProductNotFound, ReservationNotFound
 
 ID = UUID(int=7)

@@ -34,18 +34,9 @@ from inventory_story import (
     name_of,
 )
 
-from inventory_service.domain import (
-    Decision,
-    Happening,
-    Holding,
-    HoldingStatus,
-    Line,
-    MovementKind,
-    OrderReturned,
-    Refusal,
-    Rejected,
-    Restocked,
-)
+from inventory_service.domain import Decision
+from inventory_service.happenings import Happening, OrderReturned, Refusal, Rejected, Restocked
+from inventory_service.states import Holding, HoldingStatus, Line, MovementKind
 
 NONE_LEFT = {"mug": 1, "tea": 9}
 
