@@ -124,10 +124,11 @@ def record_results(tx: Transaction, results: Sequence[Result], settings: Setting
     leased = queries.calling_attempts_for_update(tx, (r.attempt.id for r in results))
     changes = Changes()
     for result in results:
-        attempt = leased.pop(result.attempt.id, None)
+        attempt = leased.get(result.attempt.id)
         # Taken over by somebody else, or by this process after it was frozen: only the latest call's answer counts.
         if attempt is None or (attempt.leased_by, attempt.tries) != (result.attempt.leased_by, result.attempt.tries):
             continue
+        del leased[attempt.id]
         event = end_attempt(changes, attempt, result.answer, now=tx.now, settings=settings)
         if event is not None:
             payment = payments[attempt.order_id]
