@@ -10,6 +10,7 @@ import random
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import click
@@ -21,14 +22,15 @@ from rich.table import Table
 from .cluster import Cluster, Server
 from .coverage import all_pairs
 from .invariants import ALL as ALL_INVARIANTS
-from .mutations import MUTATIONS
+from .invariants import DECLARED_ANSWERS
+from .mutations import MUTATIONS, Mutation
 from .parallel import Found, Job, run_jobs
 from .parallel import Progress as Report
+from .record import Tally
 from .runner import Outcome, bench, smaller
-from .world import Tally
 
 SEEDS_PER_JOB = 50
-MOST_PER_MUTATION = 1500
+MOST_PER_MUTATION = 600
 console = Console(highlight=False)
 
 
@@ -39,7 +41,7 @@ console = Console(highlight=False)
 @click.option("--seed", type=int, help="Run this one schedule again and show all of it.")
 @click.option("--keep", default="", help="With --seed: only these of its steps, as a failure was printed.")
 @click.option("--mutations", is_flag=True, help="Build known errors into the code: each must be found.")
-@click.option("--only", default="", help="With --mutations: those whose name has this in it.")
+@click.option("--only", default="", help="With --mutations: those whose name has this in it. With --seed: the one.")
 @click.option("--json", "as_json", is_flag=True, help="End with one line of JSON.")
 def main(
     schedules: int,
@@ -54,7 +56,8 @@ def main(
     """Play the services' real code against a world that loses, repeats, reorders, delays and crashes."""
     with Cluster() as server:
         if seed is not None:
-            is_good = _replay(server, seed, [int(step) for step in keep.split(",")] if keep else None)
+            kept = [int(step) for step in keep.split(",")] if keep else None
+            is_good = _replay(server, seed, kept, MUTATIONS[only] if only else None)
         elif mutations:
             is_good = _hunt(server, workers, only, as_json)
         else:
@@ -66,10 +69,11 @@ def main(
 # One schedule
 
 
-def _replay(server: Server, seed: int, kept: list[int] | None) -> bool:
-    with bench(server, "replay") as own:
-        _show(own.run_seed(seed, kept))
-        return own.run_seed(seed, kept).violation is None
+def _replay(server: Server, seed: int, kept: list[int] | None, mutation: Mutation | None) -> bool:
+    with bench(server, "replay") as own, mutation.apply() if mutation else nullcontext():
+        outcome = own.run_seed(seed, kept, mutation.focus if mutation else None)
+    _show(outcome)
+    return outcome.violation is None
 
 
 def _show(outcome: Outcome) -> None:
@@ -150,10 +154,15 @@ def _show_coverage(tally: Tally) -> None:
     console.print(f"\n{len(pairs) - len(missed)} of {len(pairs)} (state, happening) pairs were reached; not:")
     by_state: dict[str, list[str]] = {}
     for pair in missed:
-        state, _, happening = pair.partition(" × ")
+        state, _, happening = pair.partition(" + ")
         by_state.setdefault(state, []).append(happening)
     for state, happenings in by_state.items():
-        console.print(f"  [dim]{state} × {', '.join(happenings)}[/]")
+        console.print(f"  [dim]{state} + {', '.join(happenings)}[/]")
+    declared = [f"{event} → {service}: {answer}" for service, event, answer in sorted(DECLARED_ANSWERS)]
+    silent = [answer for answer in declared if not tally.answers[answer]]
+    console.print(f"\n{len(declared) - len(silent)} of {len(declared)} declared answers were given; not:")
+    for answer in silent:
+        console.print(f"  [dim]{answer}[/]")
 
 
 def _document(tally: Tally, seconds: float, found: Sequence[Found]) -> dict[str, Any]:

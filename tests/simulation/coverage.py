@@ -36,7 +36,7 @@ class _Counting(dict[tuple[Any, type], Any]):
 
 def label(domain: str, pair: tuple[Any, type]) -> str:
     state, happening = pair
-    return f"{domain}: {state} × {happening.__name__}"
+    return f"{domain}: {state} + {happening.__name__}"
 
 
 def all_pairs() -> list[str]:

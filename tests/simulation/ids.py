@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from unittest.mock import patch
 from uuid import UUID
 
 from shared import envelope
@@ -34,11 +35,8 @@ class Ids:
 @contextmanager
 def ids_from(ids: Ids) -> Iterator[None]:
     """While the block runs, new_id() of all services asks ``ids``."""
-    before, envelope.uuid7 = envelope.uuid7, ids.new
-    try:
+    with patch.object(envelope, "uuid7", ids.new):
         yield
-    finally:
-        envelope.uuid7 = before
 
 
 class Names:

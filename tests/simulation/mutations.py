@@ -7,29 +7,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 from unittest.mock import patch
-from uuid import uuid4
 
 import inventory_service.domain as inventory
 import order_service.domain as order
-import payment_service.commands
 import payment_service.domain as payment
 import payment_service.handlers
 import payment_service.refunds
 import shared.idempotency
 import shared.inbox
 from inventory_service.domain import HoldingStatus
+from order_service.happenings import DeadlinePassed
 from order_service.states import CancelReason, OrderStatus, Stock
 from payment_service.charger import Charger
 from payment_service.domain import PaymentStatus
-from payment_service.provider import Charge, Declined
+from payment_service.provider import Approved, Charge, Declined, Processing
 from payment_service.terms import Payment
 from shared.database import transaction
+from shared.envelope import new_id
 from shared.messaging.batch_consumer import BatchLane
 from shared.relay import Relay
+
+from .scenario import Scenario
 
 
 def _rules(domain: ModuleType, changed: Mapping[tuple[Any, type], Callable[..., Any]]) -> AbstractContextManager[Any]:
@@ -94,7 +96,7 @@ def stock_released_twice() -> AbstractContextManager[Any]:
 def charged_with_a_new_key_each_time() -> AbstractContextManager[Any]:
     def careless(self: Charger, attempt: Any) -> Any:
         charge = Charge(
-            key=str(uuid4()), amount=attempt.amount, currency=attempt.currency, token=attempt.token or "tok_success"
+            key=str(new_id()), amount=attempt.amount, currency=attempt.currency, token=attempt.token or "tok_success"
         )
         return self._provider.charge(charge)
 
@@ -154,7 +156,7 @@ def refund_repeated() -> AbstractContextManager[Any]:
 
     def again(before: Any, event: Any, *here: Any) -> Any:
         decision = payment_service.refunds.refund_return(replace(before, known_refunds=frozenset()), event, *here)
-        return replace(decision, work=replace(decision.work, id=uuid4())) if decision.work else decision
+        return replace(decision, work=replace(decision.work, id=new_id())) if decision.work else decision
 
     states = (PaymentStatus.SUCCEEDED, PaymentStatus.PARTIALLY_REFUNDED)
     return _rules(payment, {(state, payment.OrderReturned): again for state in states})
@@ -166,7 +168,7 @@ def timer_does_not_look_at_the_status() -> AbstractContextManager[Any]:
     def cancel_again(of: Any, _event: Any, _here: Any) -> Any:
         return order._cancel(of, CancelReason.TIMEOUT)
 
-    return _rules(order, {(OrderStatus.CANCELLED, order.DeadlinePassed): cancel_again})
+    return _rules(order, {(OrderStatus.CANCELLED, DeadlinePassed): cancel_again})
 
 
 def cancelled_after_shipment() -> AbstractContextManager[Any]:
@@ -184,33 +186,54 @@ def keys_are_forgotten() -> AbstractContextManager[Any]:
     return patch.object(shared.idempotency, "remember", lambda *_answers: None)
 
 
-def webhook_ends_what_has_ended() -> AbstractContextManager[Any]:
-    everything = ("CALLING", "UNKNOWN", "AWAITING", "SUCCEEDED", "FAILED", "TIMED_OUT")
-    return patch.object(payment_service.commands, "_OPEN", everything)
+def processing_is_taken_for_success() -> AbstractContextManager[Any]:
+    end_charge = payment_service.handlers._end_charge
+
+    def hasty(changes: Any, attempt: Any, answer: Any, *here: Any) -> Any:
+        is_undecided = isinstance(answer, Processing)
+        return end_charge(changes, attempt, Approved(reference="early") if is_undecided else answer, *here)
+
+    return patch.object(payment_service.handlers, "_end_charge", hasty)
 
 
-MUTATIONS: Mapping[str, Callable[[], AbstractContextManager[Any]]] = {
-    function.__name__.replace("_", " "): function
-    for function in (
-        no_tombstone_in_inventory,
-        no_tombstone_in_payment,
-        acknowledged_before_commit,
-        inbox_does_not_claim,
-        inbox_in_its_own_transaction,
-        stock_released_twice,
-        charged_with_a_new_key_each_time,
-        silence_of_the_provider_is_a_decline,
-        unwanted_charge_not_voided,
-        settled_without_the_money,
-        marked_before_published,
-        late_payment_ignored,
-        paid_reservation_still_expires,
-        refunds_without_bound,
-        refund_repeated,
-        timer_does_not_look_at_the_status,
-        cancelled_after_shipment,
-        committed_twice,
-        keys_are_forgotten,
-        webhook_ends_what_has_ended,
-    )
+def _as_it_comes(scenario: Scenario) -> Scenario:
+    return scenario
+
+
+def _with(**weights: int) -> Callable[[Scenario], Scenario]:
+    """Scenarios that come to the point: the error shows only where such things happen."""
+
+    def focus(scenario: Scenario) -> Scenario:
+        return replace(scenario, weights={**scenario.weights, **weights}, has_head_start=True)
+
+    return focus
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mutation:
+    apply: Callable[[], AbstractContextManager[Any]]
+    focus: Callable[[Scenario], Scenario] = _as_it_comes
+
+
+MUTATIONS: Mapping[str, Mutation] = {
+    "no tombstone in inventory": Mutation(apply=no_tombstone_in_inventory),
+    "no tombstone in payment": Mutation(apply=no_tombstone_in_payment),
+    "acknowledged before commit": Mutation(apply=acknowledged_before_commit),
+    "inbox does not claim": Mutation(apply=inbox_does_not_claim),
+    "inbox claimed in its own transaction": Mutation(apply=inbox_in_its_own_transaction),
+    "stock released twice": Mutation(apply=stock_released_twice),
+    "charged with a new key each time": Mutation(apply=charged_with_a_new_key_each_time),
+    "silence of the provider is a decline": Mutation(apply=silence_of_the_provider_is_a_decline),
+    "processing is taken for success": Mutation(apply=processing_is_taken_for_success),
+    "unwanted charge not voided": Mutation(apply=unwanted_charge_not_voided),
+    "settled without the money": Mutation(apply=settled_without_the_money),
+    "outbox marked before publishing": Mutation(apply=marked_before_published),
+    "late payment ignored": Mutation(apply=late_payment_ignored),
+    "paid reservation still expires": Mutation(apply=paid_reservation_still_expires),
+    "refunds without bound": Mutation(apply=refunds_without_bound),
+    "refund of a return repeated": Mutation(apply=refund_repeated, focus=_with(give_back=12, dispatch_again=12)),
+    "timer does not look at the status": Mutation(apply=timer_does_not_look_at_the_status),
+    "cancelled after shipment": Mutation(apply=cancelled_after_shipment, focus=_with(cancel=8)),
+    "stock committed twice": Mutation(apply=committed_twice, focus=_with(dispatch_again=12)),
+    "idempotency keys are forgotten": Mutation(apply=keys_are_forgotten),
 }

@@ -5,19 +5,20 @@ Owns: sharing out seeds, gathering what came of them. Must not know: screens.
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import queue
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .cluster import Server
 from .mutations import MUTATIONS
-from .runner import bench
-from .world import Tally
+from .record import Tally
+from .runner import Bench, bench
 
 REPORTED_EVERY_S = 0.5
 PATIENCE_S = 120.0
@@ -105,19 +106,26 @@ def _gather(
 
 def _work(folder: Path, number: int, todo: Any, reports: Any) -> None:
     try:
+        gc.freeze()
+        gc.set_threshold(50_000)
         with bench(Server(folder), f"worker{number}") as own:
             while (job := todo.get()) is not None:
-                with MUTATIONS[job.mutation]() if job.mutation else nullcontext():
+                with _error_of(job):
                     _run(own, job, reports)
         reports.put(Progress(is_last=True))
     except Exception as error:
         reports.put(Progress(error=f"{type(error).__name__}: {error}"))
 
 
-def _run(own: Any, job: Job, reports: Any) -> None:
+def _error_of(job: Job) -> AbstractContextManager[Any]:
+    return MUTATIONS[job.mutation].apply() if job.mutation else nullcontext()
+
+
+def _run(own: Bench, job: Job, reports: Any) -> None:
+    focus = MUTATIONS[job.mutation].focus if job.mutation else None
     found, reported_at = None, time.monotonic()
     for position, seed in enumerate(job.seeds, start=1):
-        violation = own.run_seed(seed).violation
+        violation = own.run_seed(seed, focus=focus).violation
         if violation is not None:
             found = Found(
                 seed=seed,

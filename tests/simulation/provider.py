@@ -7,6 +7,7 @@ Must not know: orders, payments. The book is judged by invariants.py.
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -54,12 +55,15 @@ class Webhook:
 
 @dataclass(kw_only=True)
 class Provider:
-    """``weather`` is asked at each call and says what is lost; ``pause`` lets others act while a call is under way."""
+    """``weather`` is asked at each call and says what is lost; ``pause`` lets others act while a call is under way.
+
+    ``refuses_refunds``: the share of refunds that it will not make.
+    """
 
     clock: Clock
     weather: Callable[[], str]
     pause: Callable[[], None]
-    refuses_refunds: bool = False
+    refuses_refunds: float = 0.0
     charges: dict[str, Booked] = field(default_factory=dict)
     refunds: dict[str, tuple[str, Decimal]] = field(default_factory=dict)
     webhooks: list[Webhook] = field(default_factory=list)
@@ -76,10 +80,12 @@ class Provider:
 
         if charge.token == "tok_slow":
             self.clock.advance(SLOW_S)
-        return self._do(act)
+        outcome: ChargeOutcome = self._do(act)
+        return outcome
 
     def lookup(self, key: str) -> ChargeOutcome | None:
-        return self._do(lambda: self._outcome(key) if key in self.charges else None)
+        known: ChargeOutcome | None = self._do(lambda: self._outcome(key) if key in self.charges else None)
+        return known
 
     def void(self, key: str) -> None:
         def act() -> None:
@@ -90,11 +96,14 @@ class Provider:
         self._do(act)
 
     def refund(self, *, charge_key: str, refund_key: str, amount: Decimal) -> ChargeOutcome:
-        return self._do(lambda: self._refund(charge_key, refund_key, amount))
+        outcome: ChargeOutcome = self._do(lambda: self._refund(charge_key, refund_key, amount))
+        return outcome
 
     def _refund(self, charge_key: str, refund_key: str, amount: Decimal) -> ChargeOutcome:
         charge = self.charges.get(charge_key)
-        if self.refuses_refunds or charge is None or charge.status != "APPROVED":
+        # As likely as that, and always the same of one refund.
+        is_refused = random.Random(refund_key).random() < self.refuses_refunds  # noqa: S311
+        if is_refused or charge is None or charge.status != "APPROVED":
             return Declined(reason="nothing_to_refund")
         others = (a for key, (of, a) in self.refunds.items() if of == charge_key and key != refund_key)
         if sum(others, Decimal(0)) + amount > charge.amount:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from unittest.mock import patch
@@ -20,10 +20,11 @@ from shared.messaging import batch_consumer, settlement
 from .cluster import Server
 from .coverage import recorded_transitions
 from .ids import ids_from
+from .record import UNEXPECTED, Published, Tally, Violation
 from .scenario import Scenario, make_scenario
 from .scheduler import STEPS, Scheduler
 from .services import SERVICES, Store
-from .world import UNEXPECTED, Tally, Violation, World
+from .world import World
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,7 @@ class Outcome:
     scenario: Scenario
     steps: tuple[int, ...]
     trace: tuple[str, ...]
+    events: tuple[Published, ...] = ()
     violation: Violation | None = None
 
     @property
@@ -63,14 +65,24 @@ class Bench:
                 violation.__cause__ = error
         tally.transactions = self._transactions() - before
         self.tally.add(tally)
-        return Outcome(scenario=scenario, steps=tuple(steps), trace=tuple(world.trace), violation=violation)
+        return Outcome(
+            scenario=scenario,
+            steps=tuple(steps),
+            trace=tuple(world.trace),
+            events=tuple(world.published.values()),
+            violation=violation,
+        )
 
     def _transactions(self) -> int:
         return sum(store.transactions for store in self.stores.values())
 
-    def run_seed(self, seed: int, kept: Sequence[int] | None = None) -> Outcome:
-        """The schedule of ``seed``, or only some steps of it."""
+    def run_seed(
+        self, seed: int, kept: Sequence[int] | None = None, focus: Callable[[Scenario], Scenario] | None = None
+    ) -> Outcome:
+        """The schedule of ``seed``, or only some steps of it; ``focus`` changes what is given."""
         scenario, steps = schedule_of(seed)
+        if focus is not None:
+            scenario = focus(scenario)
         if kept is not None:
             steps = [step if position in kept else 0 for position, step in enumerate(steps)]
         return self.run(scenario, steps)

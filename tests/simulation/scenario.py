@@ -43,6 +43,7 @@ WEIGHTS: Mapping[str, int] = {
     "hold": 1,
     "end_hold": 2,
     "adjust": 1,
+    "create_product": 1,
     "webhook": 6,
     "repeat_webhook": 1,
     "repeat_request": 3,
@@ -55,6 +56,17 @@ WEIGHTS: Mapping[str, int] = {
     "dispatch_by_hand": 1,
     "dispatch_again": 2,
 }
+# Whoever overtakes these makes the races that the contract decides: late payments, shipping before word of the payment,
+# refunds before word of the payment, cancellations before the order.
+STALLED = (
+    *(("inventory_service.PAYMENT_SUCCESS",),) * 2,
+    *(("inventory_service.PAYMENT_SUCCESS", "inventory_service.ORDER_FULFILLED"),) * 2,
+    ("order_service.PAYMENT_SUCCESS",),
+    ("order_service.PAYMENT_SUCCESS", "order_service.INVENTORY_RESERVED"),
+    ("order_service.INVENTORY_REFUNDED", "payment_service.INVENTORY_REFUNDED"),
+    ("inventory_service.ORDER_CREATED", "payment_service.INVENTORY_RESERVED"),
+    ("inventory_service.ORDER_APPROVED",),
+)
 _STEADY = ("deliver", "relay", "call", "save", "place", "thaw_worker", "webhook", "approve", "confirm", "fulfil")
 _HARSH = ("pass_time", "outage", "cancel", "decline", "crash_worker", "freeze_worker", "stall_queue")
 
@@ -73,7 +85,8 @@ class Scenario:
     """``fault_rate`` and ``weather_rate``: how often a transaction, and a call to the provider, meets with trouble.
 
     ``skews_s``: how far the clocks of the three databases are off. ``is_unwise``: people ask for things at the wrong
-    time too. ``has_head_start``: the first order comes as far as it can before trouble begins.
+    time too. ``has_head_start``: the first order comes as far as it can before trouble begins. ``stalled``: queues that
+    are seldom delivered from.
     """
 
     stock: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(ITEMS, 5))
@@ -84,9 +97,10 @@ class Scenario:
     skews_s: tuple[float, ...] = (0.0, 0.0, 0.0)
     fault_rate: float = 0.0
     weather_rate: float = 0.0
-    refuses_refunds: bool = False
+    refuses_refunds: float = 0.0
     is_unwise: bool = False
     has_head_start: bool = False
+    stalled: tuple[str, ...] = ()
     weights: Mapping[str, int] = field(default_factory=lambda: dict(WEIGHTS))
 
     def settings(self) -> dict[str, str]:
@@ -104,8 +118,14 @@ class Scenario:
 
 def make_scenario(chance: random.Random) -> Scenario:
     """Any scenario; the same ``chance``, the same scenario."""
+    stalled = chance.choice(STALLED) if chance.random() < 0.3 else ()
+    weights = {name: weight * _boldness(chance, name) for name, weight in WEIGHTS.items()}
+    if stalled:
+        # Long enough for something to expire meanwhile.
+        weights["outage"] = 6
     return Scenario(
-        weights={name: weight * _boldness(chance, name) for name, weight in WEIGHTS.items()},
+        weights=weights,
+        stalled=stalled,
         stock={item: chance.choice((0, 2, 3, 5, 9, 9, 20, 20)) for item in ITEMS},
         wishes=tuple(_wish(chance) for _ in range(chance.choice((1, 1, 2, 2, 3)))),
         reservation_ttl_s=chance.choice((20, 60, 60, 600, 600, 600)),
@@ -114,7 +134,7 @@ def make_scenario(chance: random.Random) -> Scenario:
         skews_s=tuple(chance.choice((0.0, 0.0, 0.0, 2.0, -2.0, 40.0)) for _ in range(3)),
         fault_rate=chance.choice((0.0, 0.05, 0.2, 0.4)),
         weather_rate=chance.choice((0.0, 0.2, 0.6)),
-        refuses_refunds=chance.random() < 0.08,
+        refuses_refunds=chance.choice((0.0,) * 8 + (0.5, 1.0)),
         is_unwise=chance.random() < 0.2,
         has_head_start=chance.random() < 0.4,
     )

@@ -3,18 +3,20 @@
 Owns: sessions that can fail at a commit, lanes that take deliveries, relays that take a step when told to.
 Must not know: when any of that happens (scheduler.py).
 
-Nothing of a service is replaced: its entrypoint methods, the lane that feeds them, settlement of failures, transactions,
-inbox, outbox, the relay's cycle, the charger's way of asking the provider. Replaced are the threads around them.
+Nothing of a service is replaced: its entrypoint methods, the lane that feeds them, settlement of failures,
+transactions, inbox, outbox, the relay's cycle, the charger's way of asking the provider. Replaced are the threads
+around them.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import psycopg2
 from nameko_sqlalchemy.database import Session
@@ -23,6 +25,7 @@ from sqlalchemy.engine import Engine, make_url
 
 from inventory_service.service import InventoryService
 from order_service.service import OrderService
+from payment_service import charger
 from payment_service.charger import Charger
 from payment_service.service import Charging, PaymentService
 from shared import outbox
@@ -35,7 +38,7 @@ from shared.outbox import OutboxRow
 from shared.relay import Relay, RelaySettings
 from shared.timer import Timer
 
-from .bus import CHOREOGRAPHY, Bus, Channel, Crash, Message, Resender
+from .bus import CHOREOGRAPHY, Bus, Channel, Crash, Resender
 from .clock import SET_NOW, Clock
 from .provider import Provider
 
@@ -79,10 +82,13 @@ class FatefulSession(Session):  # type: ignore[misc]
         self._fate = fate
         super().__init__(**options)
 
-    def execute(self, statement: Any, *args: Any, **kwargs: Any) -> Any:
+    def execute(self, statement: Any, parameters: Any = None) -> Any:
+        """On the connection itself: what the ORM would look up for each statement costs as much as the statement."""
         if statement is outbox._RECORD:
             self._fate.has_recorded = True
-        return super().execute(statement, *args, **kwargs)
+        if not self.in_transaction():
+            self._direct = self.connection()
+        return self._direct.execute(statement, parameters)
 
     def commit(self) -> None:
         match self._fate.strikes(CRASH_BEFORE_COMMIT, CRASH_AFTER_COMMIT, COMMIT_ANSWER_LOST, DATABASE_BUSY):
@@ -135,7 +141,7 @@ class Store:
         self.connection = psycopg2.connect(host=str(parts.query["host"]), user=parts.username, dbname=parts.database)
         self.connection.autocommit = True
         tables = [row[0] for row in self.rows(_TABLES)]
-        deletions = (f"deletion_{number} as (delete from {name})" for number, name in enumerate(tables))
+        deletions = (f"deletion_{number} as (delete from {name})" for number, name in enumerate(tables))  # noqa: S608
         self._delete = f"with {', '.join(deletions)} select 1"
         self._truncate = f"truncate {', '.join(tables)}"
         self._emptied = 0
@@ -220,7 +226,7 @@ class Replica:
 
 
 def _lane(entrypoint: EventConsumer, method: str, container: Container, loop: Any) -> BatchLane:
-    declared = SimpleNamespace(
+    declared: Any = SimpleNamespace(
         container=container, event_type=entrypoint.event_type, schema=entrypoint.schema, method_name=method
     )
     lane = BatchLane(declared, loop)
@@ -237,17 +243,21 @@ class SteppedCharger(Charger):
     def __init__(self, provider: Provider, save: Callable[[Any], Any], submitted: Callable[[Any], None]) -> None:
         super().__init__(provider, save, CALL_TIMEOUT_S)
         self._submitted = submitted
+        # Both would count seconds of the wall clock.
+        self._elapsed_s = lambda: provider.clock.elapsed_s
+        self._circuit._clock = self._elapsed_s
         self.to_call: list[Any] = []
         self._in_hand: list[Any] = []
 
     def submit(self, attempts: Any) -> None:
         for attempt in sorted(attempts or (), key=lambda attempt: str(attempt.id)):
             self._submitted(attempt)
-            self.to_call.append(attempt)
+            self.to_call.append(replace(attempt, read_at_s=self._elapsed_s()))
 
     def call(self, position: int) -> Any:
         attempt = self.to_call.pop(position)
-        self._call(attempt)
+        with patch.object(charger, "time", SimpleNamespace(monotonic=self._elapsed_s)):
+            self._call(attempt)
         return attempt
 
     @property
@@ -309,22 +319,22 @@ def make_worker(
     provider: Provider,
     submitted: Callable[[Any], None],
 ) -> Worker:
-    charging = Charging()
+    charging: Any = Charging()
     charging.worker_id = new_id()
     charging._settings = settings
     charging._sessions = sessions
     charging._provider = provider
-    charger = SteppedCharger(provider, charging._save, submitted)
-    charging._charger = charger
+    stepped = SteppedCharger(provider, charging._save, submitted)
+    charging._charger = stepped
     charging.container = SimpleNamespace(spawn_managed_thread=lambda begin, identifier: begin())
     replica.service.charging = charging
-    return Worker(name=name, replica=replica, charging=charging, charger=charger)
+    return Worker(name=name, replica=replica, charging=charging, charger=stepped)
 
 
 class RelayPublisher:
     """Takes PipelinedPublisher's place. ``sent_before_crash``: the process dies after that many rows."""
 
-    def __init__(self, publish: Callable[[OutboxRow], Message]) -> None:
+    def __init__(self, publish: Callable[[OutboxRow], None]) -> None:
         self._publish = publish
         self.is_open = True
         self.sent_before_crash: int | None = None

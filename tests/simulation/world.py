@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 import random
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,11 +27,9 @@ from .bus import CHOREOGRAPHY, Bus, Channel, Crash, Message, Resender
 from .clock import Clock
 from .ids import Ids, Names
 from .provider import ANSWER_LOST, REQUEST_LOST, Provider, Webhook
+from .record import UNCHANGED, UNEXPECTED, Published, Request, Tally, Violation
 from .scenario import ITEMS, PRICE, WEBHOOK_SECRET, Scenario
 from .services import (
-    COMMIT_ANSWER_LOST,
-    CRASH_AFTER_COMMIT,
-    CRASH_BEFORE_COMMIT,
     SERVICES,
     TRANSACTION_FAULTS,
     Fate,
@@ -50,72 +47,6 @@ SETTINGS: Mapping[str, Any] = {
     "inventory_service": InventorySettings,
     "payment_service": PaymentSettings,
 }
-UNEXPECTED = "nothing fails in a way nobody thought of"
-KEYS_KEPT_S = 23 * 3600.0
-
-
-class Violation(AssertionError):
-    """Something that must never be was seen. ``invariant`` is its name in invariants.py."""
-
-    def __init__(self, invariant: str, message: str) -> None:
-        self.invariant, self.message = invariant, message
-        super().__init__(f"{invariant}: {message}")
-
-
-@dataclass(kw_only=True)
-class Request:
-    """Something asked for from outside, perhaps several times, and all that was answered."""
-
-    name: str
-    service: str
-    arguments: Mapping[str, Any]
-    key: str | None
-    sent_s: float
-    answers: list[Any] = field(default_factory=list)
-    refusals: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Published:
-    """An event that left an outbox, as it was the first time."""
-
-    type: str
-    source: str
-    aggregate_id: str
-    causation_id: str | None
-    payload: Mapping[str, Any]
-    message: Message
-    copies: int = 1
-
-    @property
-    def order_id(self) -> str | None:
-        return self.payload.get("id")
-
-
-@dataclass
-class Tally:
-    """What a run, or many of them, did."""
-
-    schedules: int = 0
-    steps: int = 0
-    transactions: int = 0
-    events: int = 0
-    deliveries: int = 0
-    faults: Counter[str] = field(default_factory=Counter)
-    checks: Counter[str] = field(default_factory=Counter)
-    actions: Counter[str] = field(default_factory=Counter)
-    transitions: Counter[str] = field(default_factory=Counter)
-
-    def add(self, other: Tally) -> None:
-        self.schedules += other.schedules
-        self.steps += other.steps
-        self.transactions += other.transactions
-        self.events += other.events
-        self.deliveries += other.deliveries
-        self.faults.update(other.faults)
-        self.checks.update(other.checks)
-        self.actions.update(other.actions)
-        self.transitions.update(other.transitions)
 
 
 @dataclass
@@ -179,9 +110,9 @@ class World:
             relay=make_relay(name, store, publisher),
         )
         for _ in range(2 if name == "payment_service" else 1):
-            service = SERVICES[name]()
-            service.database = Sessions(engine=store.engine, fate=fate)  # type: ignore[attr-defined]
-            service.settings = SETTINGS[name].read(Source(values=self.scenario.settings()))  # type: ignore[attr-defined]
+            service: Any = SERVICES[name]()
+            service.database = Sessions(engine=store.engine, fate=fate)
+            service.settings = SETTINGS[name].read(Source(values=self.scenario.settings()))
             room.replicas.append(Replica(service, self.bus, resender, self._on_unexpected))
         return room
 
@@ -248,7 +179,7 @@ class World:
             )
             self.names.give("#", event_id)
         elif before.payload != payload:
-            raise Violation("an event never changes", f"{message.type} {event_id} was published with another payload")
+            raise Violation(UNCHANGED, f"{message.type} {event_id} was published with another payload")
 
     # Trouble
 
@@ -507,7 +438,8 @@ class World:
 
     def _due_in(self, room: Room) -> list[datetime]:
         def ask() -> list[datetime]:
-            return [moment - room.store.skew for (moment,) in room.store.rows(DUE[room.name]) if moment is not None]
+            found = room.store.rows(f"{DUE[room.name]} union all {PARKED}")
+            return [moment - room.store.skew for (moment,) in found if moment is not None]
 
         found = ask()
         if found and room.name == "payment_service":
@@ -516,14 +448,11 @@ class World:
         return found
 
 
-_PARKED = "select min(parked_until) from outbox where published_at is null"
 DUE = {
-    "order_service": f"select min(wake_at) from orders union all {_PARKED}",
-    "inventory_service": f"select min(wake_at) from reservations where status = 'RESERVED' union all {_PARKED}",
-    "payment_service": f"""
+    "order_service": "select min(wake_at) from orders",
+    "inventory_service": "select min(wake_at) from reservations where status = 'RESERVED'",
+    "payment_service": """
         select min(case when a.status = 'CALLING' then coalesce(l.expires_at, a.started_at) else a.next_try_at end)
-        from payment_attempts a left join charger_leases l on l.worker_id = a.leased_by where a.ended_at is null
-        union all {_PARKED}""",
+        from payment_attempts a left join charger_leases l on l.worker_id = a.leased_by where a.ended_at is null""",
 }
-
-__all__ = ["COMMIT_ANSWER_LOST", "CRASH_AFTER_COMMIT", "CRASH_BEFORE_COMMIT", "Request", "Tally", "Violation", "World"]
+PARKED = "select min(parked_until) from outbox where published_at is null"

@@ -1,0 +1,3 @@
+from simulation.fixtures import schedules
+
+__all__ = ["schedules"]

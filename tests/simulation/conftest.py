@@ -1,0 +1,3 @@
+from .fixtures import schedules
+
+__all__ = ["schedules"]
