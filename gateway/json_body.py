@@ -29,10 +29,14 @@ def read_json(request: Request) -> Any:
 def read_text(request: Request) -> str:
     """The body exactly as it was sent, for a signature covers its bytes; nothing is parsed.
 
-    Raises UnsupportedMediaType, RequestEntityTooLarge, or MalformedJson if it is not UTF-8.
+    Raises UnsupportedMediaType, RequestEntityTooLarge, or MalformedJson if it is not UTF-8 or contains NUL, which no
+    JSON does and no message to a service may.
     """
     _require_json_type(request)
-    return _decoded(_read_bytes(request))
+    text = _decoded(_read_bytes(request))
+    if "\x00" in text:
+        raise MalformedJson("The body contains a NUL character")
+    return text
 
 
 def _require_json_type(request: Request) -> None:

@@ -219,6 +219,13 @@ class TestWebhooks:
         assert (service, method) == ("payment_service", "psp_webhook")
         assert asked == {"body": body.decode(), "signature": SIGNED["PSP-Signature"]}
 
+    @pytest.mark.parametrize("body", [b'{"id":"a\x00"}', b"\xff"])
+    def test_bytes_that_no_text_has_are_refused(self, client: FlaskClient, services: FakeServices, body: bytes) -> None:
+        response = client.post("/api/v1/psp/webhooks", data=body, headers=SIGNED)
+
+        assert (response.status_code, response.get_json()["code"]) == (400, "malformed_json")
+        assert services.calls == []
+
     def test_one_that_changes_nothing_is_a_success(self, client: FlaskClient, services: FakeServices) -> None:
         services.answers["payment_service.psp_webhook"] = {"applied": False}
 
