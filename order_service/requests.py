@@ -203,7 +203,8 @@ def _payment(order: Mapping[str, Any], timeline: Sequence[Mapping[str, Any]]) ->
     told = [row["payload"] for row in timeline if row["event_type"].startswith("PAYMENT_")]
     if not told:
         return None
-    return {"paymentId": told[-1].get("paymentId"), "state": order["money"], "reason": told[-1].get("reason")}
+    reasons = [payload["reason"] for payload in told if payload.get("reason")]
+    return {"paymentId": told[-1].get("paymentId"), "state": order["money"], "reason": reasons[-1] if reasons else None}
 
 
 def list_orders(tx: Transaction, limit: Any, cursor: Any, status: Any, user_id: Any) -> dict[str, Any]:
