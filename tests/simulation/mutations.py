@@ -13,13 +13,14 @@ from typing import Any
 from unittest.mock import patch
 
 import inventory_service.domain as inventory
+import inventory_service.happenings as stock
 import order_service.domain as order
 import payment_service.domain as payment
 import payment_service.handlers
 import payment_service.refunds
 import shared.idempotency
 import shared.inbox
-from inventory_service.domain import HoldingStatus
+from inventory_service.states import HoldingStatus
 from order_service.happenings import DeadlinePassed
 from order_service.states import CancelReason, OrderStatus, Stock
 from payment_service.charger import Charger
@@ -31,7 +32,7 @@ from shared.envelope import new_id
 from shared.messaging.batch_consumer import BatchLane
 from shared.relay import Relay
 
-from .scenario import Scenario
+from .scenario import LATE_PAYMENT, Scenario
 
 
 def _rules(domain: ModuleType, changed: Mapping[tuple[Any, type], Callable[..., Any]]) -> AbstractContextManager[Any]:
@@ -45,7 +46,7 @@ def no_tombstone_in_inventory() -> AbstractContextManager[Any]:
     def forget(holding: Any, event: Any, *here: Any) -> Any:
         return replace(inventory._bury(holding, event, *here), holding=holding)
 
-    return _rules(inventory, {(HoldingStatus.OPEN, inventory.OrderCancelled): forget})
+    return _rules(inventory, {(HoldingStatus.OPEN, stock.OrderCancelled): forget})
 
 
 def no_tombstone_in_payment() -> AbstractContextManager[Any]:
@@ -90,7 +91,7 @@ def inbox_in_its_own_transaction() -> Iterator[None]:
 
 def stock_released_twice() -> AbstractContextManager[Any]:
     """After PAYMENT_FAILED gave it back, ORDER_CANCELLED does so again."""
-    return _rules(inventory, {(HoldingStatus.RELEASED, inventory.OrderCancelled): inventory._release_cancelled})
+    return _rules(inventory, {(HoldingStatus.RELEASED, stock.OrderCancelled): inventory._release_cancelled})
 
 
 def charged_with_a_new_key_each_time() -> AbstractContextManager[Any]:
@@ -139,11 +140,11 @@ def marked_before_published() -> Iterator[None]:
 
 
 def late_payment_ignored() -> AbstractContextManager[Any]:
-    return _rules(inventory, {(HoldingStatus.EXPIRED, inventory.PaymentTaken): inventory._nothing})
+    return _rules(inventory, {(HoldingStatus.EXPIRED, stock.PaymentTaken): inventory._nothing})
 
 
 def paid_reservation_still_expires() -> AbstractContextManager[Any]:
-    return _rules(inventory, {(HoldingStatus.HELD, inventory.PaymentTaken): inventory._nothing})
+    return _rules(inventory, {(HoldingStatus.HELD, stock.PaymentTaken): inventory._nothing})
 
 
 def refunds_without_bound() -> AbstractContextManager[Any]:
@@ -179,7 +180,7 @@ def cancelled_after_shipment() -> AbstractContextManager[Any]:
 
 
 def committed_twice() -> AbstractContextManager[Any]:
-    return _rules(inventory, {(HoldingStatus.COMMITTED, inventory.OrderFulfilled): inventory._commit})
+    return _rules(inventory, {(HoldingStatus.COMMITTED, stock.OrderFulfilled): inventory._commit})
 
 
 def keys_are_forgotten() -> AbstractContextManager[Any]:
@@ -209,6 +210,10 @@ def _with(**weights: int) -> Callable[[Scenario], Scenario]:
     return focus
 
 
+def _paid_late(scenario: Scenario) -> Scenario:
+    return replace(scenario, stalled=LATE_PAYMENT, weights={**scenario.weights, "outage": 8}, reservation_ttl_s=600)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Mutation:
     apply: Callable[[], AbstractContextManager[Any]]
@@ -228,12 +233,12 @@ MUTATIONS: Mapping[str, Mutation] = {
     "unwanted charge not voided": Mutation(apply=unwanted_charge_not_voided),
     "settled without the money": Mutation(apply=settled_without_the_money),
     "outbox marked before publishing": Mutation(apply=marked_before_published),
-    "late payment ignored": Mutation(apply=late_payment_ignored),
+    "late payment ignored": Mutation(apply=late_payment_ignored, focus=_paid_late),
     "paid reservation still expires": Mutation(apply=paid_reservation_still_expires),
-    "refunds without bound": Mutation(apply=refunds_without_bound),
+    "refunds without bound": Mutation(apply=refunds_without_bound, focus=_with(refund=24)),
     "refund of a return repeated": Mutation(apply=refund_repeated, focus=_with(give_back=12, dispatch_again=12)),
     "timer does not look at the status": Mutation(apply=timer_does_not_look_at_the_status),
-    "cancelled after shipment": Mutation(apply=cancelled_after_shipment, focus=_with(cancel=8)),
-    "stock committed twice": Mutation(apply=committed_twice, focus=_with(dispatch_again=12)),
+    "cancelled after shipment": Mutation(apply=cancelled_after_shipment, focus=_with(fulfil=20, cancel=20)),
+    "stock committed twice": Mutation(apply=committed_twice, focus=_with(fulfil=20, dispatch_again=20)),
     "idempotency keys are forgotten": Mutation(apply=keys_are_forgotten),
 }

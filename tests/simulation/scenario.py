@@ -58,8 +58,9 @@ WEIGHTS: Mapping[str, int] = {
 }
 # Whoever overtakes these makes the races that the contract decides: late payments, shipping before word of the payment,
 # refunds before word of the payment, cancellations before the order.
+LATE_PAYMENT = ("inventory_service.PAYMENT_SUCCESS",)
 STALLED = (
-    *(("inventory_service.PAYMENT_SUCCESS",),) * 2,
+    *(LATE_PAYMENT,) * 2,
     *(("inventory_service.PAYMENT_SUCCESS", "inventory_service.ORDER_FULFILLED"),) * 2,
     ("order_service.PAYMENT_SUCCESS",),
     ("order_service.PAYMENT_SUCCESS", "order_service.INVENTORY_RESERVED"),

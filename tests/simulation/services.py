@@ -244,7 +244,7 @@ class SteppedCharger(Charger):
         super().__init__(provider, save, CALL_TIMEOUT_S)
         self._submitted = submitted
         # Both would count seconds of the wall clock.
-        self._elapsed_s = lambda: provider.clock.elapsed_s
+        self._elapsed_s: Callable[[], float] = lambda: provider.clock.elapsed_s
         self._circuit._clock = self._elapsed_s
         self.to_call: list[Any] = []
         self._in_hand: list[Any] = []

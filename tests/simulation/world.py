@@ -147,6 +147,11 @@ class World:
     def say(self, text: str) -> None:
         self.trace.append(f"{self.clock.elapsed_s:10.3f}s  {text}")
 
+    def _unsay_if_last(self, text: str) -> None:
+        """In the calm at the end most timers and relays find nothing to do."""
+        if self.is_calm and self.trace[-1].endswith(text):
+            self.trace.pop()
+
     def count_fault(self, fault: str) -> None:
         self.tally.faults[fault] += 1
         self.say(f"    ! {fault}")
@@ -263,7 +268,8 @@ class World:
         replica = worker.replica if worker else None
         if replica is None:
             replica, worker = self._who(room)
-        self.say(f"timer {timer} of {worker.name if worker else room.name}")
+        said = f"timer {timer} of {worker.name if worker else room.name}"
+        self.say(said)
         crashed = True
         with self.trouble(room):
             try:
@@ -271,6 +277,7 @@ class World:
             except Exception as error:
                 self._on_unexpected(error)
             crashed = False
+        self._unsay_if_last(said)
         if crashed and worker:
             worker.crash()
 
@@ -278,7 +285,8 @@ class World:
         """One step of the relay's cycle; whether there was anything to publish."""
         publisher = room.publisher
         publisher.sent_before_crash, publisher.sent_before_loss = crash_after, lose_after
-        self.say(f"relay of {room.name}")
+        said = f"relay of {room.name}"
+        self.say(said)
         room.store.set_time()
         room.due, room.has_parked = None, False
         try:
@@ -290,6 +298,7 @@ class World:
             self.count_fault("the relay lost its broker")
         finally:
             publisher.sent_before_crash = publisher.sent_before_loss = None
+            self._unsay_if_last(said)
             room.has_parked = publisher.has_refused
         return True
 
