@@ -331,6 +331,22 @@ def test_more_calls_than_allowed_are_refused(amqp_uri: str, service: FakeService
     client.close()
 
 
+USUAL_PORT = 8000
+
+
+def _start_gateway(amqp_uri: str, stderr: int | None = None, **environment: str) -> subprocess.Popen[str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
+    settings = {"AMQP_URI": amqp_uri, "GATEWAY_WORKERS": "1", "GATEWAY_THREADS": str(THREADS)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "gateway"],
+        env=inherited | settings | environment,
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+    )
+
+
 class TestProcess:
     """``python -m gateway`` as a whole."""
 
@@ -354,36 +370,35 @@ class TestProcess:
             assert b"400" in clients[0].recv(100).splitlines()[0]
 
     @pytest.fixture
-    def taken_port(self) -> Iterator[int]:
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            yield taken.getsockname()[1]
+    def usual_port_is_taken(self) -> Iterator[None]:
+        """By somebody else already, or by this test."""
+        with contextlib.ExitStack() as held:
+            with contextlib.suppress(OSError):
+                held.enter_context(socket.create_server(("127.0.0.1", USUAL_PORT)))
+            yield
 
     @pytest.fixture
-    def gateway(self, amqp_uri: str, taken_port: int) -> Iterator[subprocess.Popen[str]]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gateway"],
-            env=os.environ
-            | {
-                "AMQP_URI": amqp_uri,
-                "GATEWAY_PORT": str(taken_port),
-                "GATEWAY_WORKERS": "1",
-                "GATEWAY_THREADS": str(THREADS),
-            },
-            cwd=Path(__file__).parents[2],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+    def gateway(self, amqp_uri: str, usual_port_is_taken: None) -> Iterator[subprocess.Popen[str]]:
+        process = _start_gateway(amqp_uri)
         yield process
         process.kill()
         process.communicate()
 
-    def test_chooses_a_free_port_serves_and_ends_on_term(self, gateway: subprocess.Popen[str], taken_port: int) -> None:
+    def test_a_named_port_that_is_taken_is_no_reason_to_move(self, amqp_uri: str) -> None:
+        """Whoever named it told others of it: they would talk to a stranger."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            process = _start_gateway(amqp_uri, stderr=subprocess.PIPE, GATEWAY_PORT=str(port))
+            _, said = process.communicate(timeout=DEADLINE_S)
+        assert (process.returncode, said) == (1, f"gateway: [Errno 98] port {port} of 127.0.0.1 is taken\n")
+
+    def test_chooses_a_free_port_serves_and_ends_on_term(self, gateway: subprocess.Popen[str]) -> None:
         assert gateway.stdout is not None
         line = gateway.stdout.readline()
         address = line.split()[-1]
 
         assert line.startswith("gateway listening on http://127.0.0.1:")
-        assert urlsplit(address).port != taken_port
+        assert urlsplit(address).port != USUAL_PORT
         with urllib.request.urlopen(f"{address}/api/v1/health/live", timeout=DEADLINE_S) as response:  # noqa: S310
             assert json.load(response) == {"status": "alive"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import eventlet
 import pytest
@@ -150,13 +151,19 @@ def test_what_began_before_a_change_says_nothing_after_it(circuit: Circuit, cloc
     assert circuit.state == "closed"
 
 
-def test_each_change_is_logged(circuit: Circuit, clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_change_is_logged(circuit: Circuit, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[tuple[str, str, str]] = []
+
+    def write(event: str, *, before: str, after: str, failures: int) -> None:
+        written.append((event, before, after))
+
+    monkeypatch.setattr("payment_service.circuit.log", SimpleNamespace(warning=write, info=write))
     opened(circuit)
     clock.now += OPEN_FOR_S
     for _ in range(GOOD_TRIALS):
         circuit.call(succeed)
-    written = capsys.readouterr()
-    assert (written.out + written.err).count("provider_circuit_changed") == 3
+    changes = [("closed", "open"), ("open", "half-open"), ("half-open", "closed")]
+    assert written == [("provider_circuit_changed", *change) for change in changes]
 
 
 def test_a_time_limit_becomes_an_error_that_everyone_handles() -> None:
