@@ -33,7 +33,7 @@ from inventory_service.settings import Settings
 from inventory_service.shelf import Shelf, totals
 from inventory_service.states import Holding, HoldingStatus, Line, Movement, MovementKind
 from shared import outbox
-from shared.database import Sessions, Transaction, transaction
+from shared.database import Sessions, Transaction, in_rounds
 from shared.envelope import Envelope, Outgoing, Received
 from shared.errors import BrokenRule, Conflict, ProductExists, ProductNotFound
 from shared.publications import Publications
@@ -150,15 +150,8 @@ def apply_request(
 
 
 def wake_all_reservations(sessions: Sessions, settings: Settings) -> None:
-    """Rounds of :func:`wake_reservations`, each a transaction of its own, until one finds less than it could take.
-
-    Bounded, so that a tick of the timer comes to its end: the next one goes on.
-    """
-    for _ in range(MOST_ROUNDS):
-        with transaction(sessions) as tx:
-            woken = wake_reservations(tx, settings)
-        if woken < DUE_AT_ONCE:
-            return
+    """Rounds of :func:`wake_reservations`, until one finds less than it could take."""
+    in_rounds(sessions, lambda tx: wake_reservations(tx, settings), full=DUE_AT_ONCE, most_rounds=MOST_ROUNDS)
 
 
 def wake_reservations(tx: Transaction, settings: Settings) -> int:

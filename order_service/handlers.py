@@ -29,7 +29,7 @@ from order_service.schemas import PUBLISHED, PriceListEntry
 from order_service.settings import Settings
 from order_service.states import CancelReason, Order, OrderStatus
 from shared import outbox
-from shared.database import Sessions, Transaction, transaction
+from shared.database import Sessions, Transaction, in_rounds
 from shared.envelope import Envelope, Outgoing, Received, caused_by
 from shared.publications import Publications
 
@@ -194,15 +194,8 @@ def _answer_unknown_order(tx: Transaction, changes: Changes, event: Received[Tol
 
 
 def watch_all_deadlines(sessions: Sessions, settings: Settings) -> None:
-    """Rounds of :func:`watch_deadlines`, each a transaction of its own, until one finds less than it could take.
-
-    Bounded, so that a tick of the timer comes to its end: the next one goes on.
-    """
-    for _ in range(MOST_ROUNDS):
-        with transaction(sessions) as tx:
-            watched = watch_deadlines(tx, settings)
-        if watched < DUE_AT_ONCE:
-            return
+    """Rounds of :func:`watch_deadlines`, until one finds less than it could take."""
+    in_rounds(sessions, lambda tx: watch_deadlines(tx, settings), full=DUE_AT_ONCE, most_rounds=MOST_ROUNDS)
 
 
 def watch_deadlines(tx: Transaction, settings: Settings) -> int:

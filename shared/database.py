@@ -148,11 +148,24 @@ def purge(sessions: Sessions, statement: TextClause, **parameters: Any) -> None:
 
     A transaction for each chunk, so that nothing is locked for long; bounded, so that a timer comes to its end.
     """
-    for _ in range(MOST_CHUNKS):
+
+    def delete(tx: Transaction) -> int:
+        result = tx.session.execute(statement, {"now": tx.now, **parameters})
+        return getattr(result, "rowcount", 0) or 0
+
+    in_rounds(sessions, delete, full=1, most_rounds=MOST_CHUNKS)
+
+
+def in_rounds(sessions: Sessions, work: Callable[[Transaction], int], *, full: int, most_rounds: int) -> None:
+    """Do ``work``, each time in a transaction of its own, until it did less than ``full``.
+
+    Bounded, so that a timer comes to its end: the next tick goes on.
+    """
+    for _ in range(most_rounds):
         with transaction(sessions) as tx:
-            result = tx.session.execute(statement, {"now": tx.now, **parameters})
-            if not getattr(result, "rowcount", 0):
-                return
+            done = work(tx)
+        if done < full:
+            return
 
 
 def rows_json(rows: Sequence[dict[str, Any]]) -> str:
