@@ -10,8 +10,6 @@ from datetime import datetime
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from marshmallow import Schema, ValidationError
-
 from inventory_service import handlers, holds, queries
 from inventory_service.schemas import (
     AdjustmentSchema,
@@ -25,7 +23,7 @@ from inventory_service.settings import Settings
 from shared import idempotency
 from shared.database import Transaction
 from shared.errors import InvalidRequest, ProductNotFound, ReservationNotFound
-from shared.event_schema import moment_text
+from shared.event_schema import load_request, moment_text
 
 LARGEST_PAGE = 100
 _NEW_PRODUCT, _ADJUSTMENT, _NEW_HOLD = NewProductSchema(), AdjustmentSchema(), NewHoldSchema()
@@ -37,7 +35,7 @@ EndHold: TypeAlias = Callable[[Transaction, UUID, str | None, Settings], None]
 
 def create_product(tx: Transaction, product: Any, key: Any, correlation_id: Any) -> dict[str, Any]:
     """{"product", "replayed"}. Raises InvalidRequest, ProductExists, IdempotencyKeyReused, IdempotencyKeyInProgress."""
-    wanted = _load(_NEW_PRODUCT, product)
+    wanted = load_request(_NEW_PRODUCT, product)
     idempotency.check_request_ids(key, correlation_id)
 
     def run() -> dict[str, Any]:
@@ -50,7 +48,7 @@ def create_product(tx: Transaction, product: Any, key: Any, correlation_id: Any)
 
 def adjust_stock(tx: Transaction, adjustment: Any, key: Any, correlation_id: Any) -> dict[str, Any]:
     """{"product", "replayed"}. Raises InvalidRequest, ProductNotFound, Conflict and the errors of the key."""
-    wanted = _load(_ADJUSTMENT, adjustment)
+    wanted = load_request(_ADJUSTMENT, adjustment)
     idempotency.check_request_ids(key, correlation_id)
 
     def run() -> dict[str, Any]:
@@ -106,7 +104,7 @@ def reserve_stock(
 
     Raises InvalidRequest, UnknownItem, OutOfStock, ReservationExists and the errors of the key.
     """
-    wanted = _load(_NEW_HOLD, reservation)
+    wanted = load_request(_NEW_HOLD, reservation)
     idempotency.check_request_ids(key, correlation_id)
 
     def run() -> dict[str, Any]:
@@ -213,12 +211,3 @@ def _place_of(cursor: Any) -> tuple[datetime, UUID] | None:
 
 def _not_a_cursor() -> InvalidRequest:
     return InvalidRequest("cursor is not one of ours", {"errors": {"cursor": ["not a cursor"]}})
-
-
-def _load(schema: Schema, value: Any) -> Any:
-    if not isinstance(value, dict):
-        raise InvalidRequest("the request must be an object", {"errors": {"_schema": ["must be an object"]}})
-    try:
-        return schema.load(value)
-    except ValidationError as error:
-        raise InvalidRequest("the request is not valid", {"errors": error.messages}) from error

@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from marshmallow import ValidationError
-
 from order_service import commands, queries
 from order_service.domain import allowed_actions
 from order_service.placing import Placed, Request
@@ -27,7 +25,7 @@ from order_service.states import CancelReason, OrderStatus
 from order_service.timeline import Step, causal_order
 from shared.database import Transaction
 from shared.errors import InvalidRequest, OrderNotFound, OrderSagaError
-from shared.event_schema import PayloadSchema
+from shared.event_schema import load_request
 from shared.idempotency import check_request_ids, once, request_hash
 
 MOST_AT_ONCE = 1000
@@ -41,17 +39,8 @@ _SUMMARY, _ORDER, _RETURN = OrderSummaryView(), OrderView(), ReturnView()
 def read_request(order: Any, idempotency_key: Any = None, correlation_id: Any = None) -> Request:
     """Raises InvalidRequest with the errors of every field."""
     check_request_ids(idempotency_key, correlation_id)
-    wanted = _load(_PLACE_ORDER, "order", order)
+    wanted = load_request(_PLACE_ORDER, order, "order")
     return Request(order=wanted, hash=request_hash(order), key=idempotency_key, correlation_id=correlation_id)
-
-
-def _load(schema: PayloadSchema, name: str, value: Any) -> Any:
-    if not isinstance(value, dict):
-        raise InvalidRequest(f"{name} must be an object", {"errors": {name: ["must be an object"]}})
-    try:
-        return schema.load(value)
-    except ValidationError as error:
-        raise InvalidRequest(f"{name} is not valid", {"errors": error.messages}) from error
 
 
 def read_requests(orders: Any) -> list[Request | OrderSagaError]:
@@ -134,7 +123,7 @@ def fulfil_order(
 ) -> dict[str, Any]:
     """{"order", "replayed"}. Raises InvalidRequest, OrderNotFound, OrderNotFulfillable, and what `once` raises."""
     check_request_ids(idempotency_key, correlation_id)
-    _load(_FULFIL_ORDER, "fulfilment", {"tracking": tracking})
+    load_request(_FULFIL_ORDER, {"tracking": tracking}, "fulfilment")
     id_ = _order_id(order_id)
 
     def fulfil() -> dict[str, Any]:
@@ -154,7 +143,7 @@ def return_order(
     Raises InvalidRequest, OrderNotFound, OrderNotReturnable, ReturnTooLarge, RefundTooLarge, and what `once` raises.
     """
     check_request_ids(idempotency_key, correlation_id)
-    wanted = _load(_RETURN_GOODS, "goods", goods)
+    wanted = load_request(_RETURN_GOODS, goods, "goods")
     id_ = _order_id(order_id)
 
     def take_back() -> Any:

@@ -9,8 +9,6 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from marshmallow import Schema, ValidationError
-
 from payment_service import commands, queries
 from payment_service.domain import PaymentMode, PaymentStatus, payment_id
 from payment_service.queries import Attempt
@@ -20,6 +18,7 @@ from payment_service.webhooks import read_webhook
 from shared import idempotency
 from shared.database import Transaction
 from shared.errors import InvalidRequest, InvalidSignature, PaymentNotFound
+from shared.event_schema import load_request
 from shared.logs import get_logger
 
 log = get_logger(__name__)
@@ -52,7 +51,7 @@ def confirm_payment(
 
     Raises InvalidRequest, PaymentNotFound, what commands.confirm raises, and the errors of the key.
     """
-    token = _load(_CONFIRMATION, {"paymentMethod": payment_method})["token"]
+    token = load_request(_CONFIRMATION, {"paymentMethod": payment_method})["token"]
     idempotency.check_request_ids(key, correlation_id)
     order_id = _order_of(tx, payment_id)
     begun: list[Attempt] = []
@@ -80,7 +79,7 @@ def refund_payment(
 
     Raises InvalidRequest, PaymentNotFound, what commands.refund raises, and the errors of the key.
     """
-    wanted = _load(_WANTED_REFUND, {"amount": amount, "reason": DEFAULT_REASON if reason is None else reason})
+    wanted = load_request(_WANTED_REFUND, {"amount": amount, "reason": DEFAULT_REASON if reason is None else reason})
     idempotency.check_request_ids(key, correlation_id)
     order_id = _order_of(tx, payment_id)
     begun: list[Attempt] = []
@@ -153,10 +152,3 @@ def _refund_view(row: Any) -> dict[str, Any]:
 
 def _refund_row(row: Any) -> dict[str, Any]:
     return {**row, "payment_id": payment_id(row["order_id"])}
-
-
-def _load(schema: Schema, value: dict[str, Any]) -> Any:
-    try:
-        return schema.load(value)
-    except ValidationError as error:
-        raise InvalidRequest("the request is not valid", {"errors": error.messages}) from error

@@ -1,6 +1,6 @@
-"""The base of every event's schema: how money, moments and ids look on the wire.
+"""The base of every schema on the wire: how money, moments and ids look there.
 
-Owns: field types and the rule that readers ignore what they do not know.
+Owns: field types, the rule that readers ignore what they do not know, and the refusal of a request that does not load.
 Must not know: any particular event.
 """
 
@@ -13,6 +13,8 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, validate
+
+from shared.errors import InvalidRequest
 
 _CENT = Decimal("0.01")
 # Not whatever Decimal reads: it takes exponents, underscores, spaces and every script's digits.
@@ -101,3 +103,17 @@ class EventSchema(PayloadSchema):
 
     schema_version: ClassVar[int] = 1
     readable_versions: ClassVar[tuple[int, ...]] = (1,)
+
+
+def load_request(schema: PayloadSchema, value: Any, name: str | None = None) -> Any:
+    """What ``schema`` makes of a request, or of the part of it called ``name``.
+
+    Raises InvalidRequest with the errors of every field.
+    """
+    what = name or "the request"
+    if not isinstance(value, dict):
+        raise InvalidRequest(f"{what} must be an object", {"errors": {name or "_schema": ["must be an object"]}})
+    try:
+        return schema.load(value)
+    except ValidationError as error:
+        raise InvalidRequest(f"{what} is not valid", {"errors": error.messages}) from error
