@@ -17,11 +17,13 @@ from gateway.request_id import request_id
 from gateway.responses import json_response
 from gateway.schemas import Adjustment, HeldReservation, NewHold
 from gateway.services import INVENTORY_SERVICE, services
+from shared.identity import Role
 
 blueprint = ApiBlueprint("inventory", __name__, url_prefix="/api/v1/inventory", description="Stock moved by hand")
 
 
 @blueprint.route("/reserve", methods=["POST"])
+@blueprint.allow(Role.SELLER, Role.ADMIN)
 @blueprint.response(201, Reservation)
 @blueprint.documented(problems=(400, 409, 413, 415, 422, 503, 504), headers=(idempotency.PARAMETER,))
 @blueprint.arguments(NewHold)
@@ -34,6 +36,7 @@ def reserve(hold: dict[str, Any]) -> Response:
 
 
 @blueprint.route("/release", methods=["POST"])
+@blueprint.allow(Role.SELLER, Role.ADMIN)
 @blueprint.response(200, Reservation)
 @blueprint.documented(problems=(400, 404, 409, 413, 415, 422, 503, 504), headers=(idempotency.PARAMETER,))
 @blueprint.arguments(HeldReservation)
@@ -44,6 +47,7 @@ def release(held: dict[str, Any]) -> Response:
 
 
 @blueprint.route("/commit", methods=["POST"])
+@blueprint.allow(Role.SELLER, Role.ADMIN)
 @blueprint.response(200, Reservation)
 @blueprint.documented(problems=(400, 404, 409, 413, 415, 422, 503, 504), headers=(idempotency.PARAMETER,))
 @blueprint.arguments(HeldReservation)
@@ -54,6 +58,7 @@ def commit(held: dict[str, Any]) -> Response:
 
 
 @blueprint.route("/adjust", methods=["POST"])
+@blueprint.allow(Role.SELLER, Role.ADMIN)
 @blueprint.response(200, Product)
 @blueprint.documented(problems=(400, 404, 409, 413, 415, 422, 503, 504), headers=(idempotency.PARAMETER,))
 @blueprint.arguments(Adjustment)

@@ -14,11 +14,13 @@ from flask import Flask, Request
 from flask_smorest import Api, Blueprint  # type: ignore[import-untyped]
 from webargs.flaskparser import FlaskParser
 
+from gateway import access
 from gateway.documents import Problem
 from gateway.errors import install_error_handlers
 from gateway.json_body import read_json
 from gateway.problems import CONTENT_TYPE
 from shared.errors import InvalidRequest
+from shared.identity import Role
 
 View = TypeVar("View", bound=Callable[..., Any])
 _ERROR_COMPONENT = "Problem"
@@ -56,6 +58,22 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest has no typ
         self, status_code: int, schema: type[ma.Schema] | None = None, **options: Any
     ) -> Callable[[View], View]:
         return cast(Callable[[View], View], super().response(status_code, schema, **options))
+
+    @staticmethod
+    def allow(*roles: Role) -> Callable[[View], View]:
+        """Only for callers with one of ``roles``; see gateway.access."""
+
+        def declare(view: View) -> View:
+            responses = {status: _problem_response(HTTPStatus(status).phrase) for status in (401, 403)}
+            said = {"security": [{"bearer": []}], "x-roles": sorted(roles), "responses": responses}
+            return access.allow(*roles)(cast(View, Blueprint.doc(**said)(view)))
+
+        return declare
+
+    @staticmethod
+    def public(view: View) -> View:
+        """For everybody; see gateway.access."""
+        return access.public(cast(View, Blueprint.doc(security=[])(view)))
 
     @staticmethod
     def documented(

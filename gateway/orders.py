@@ -10,6 +10,7 @@ from typing import Any
 from flask import Response, url_for
 
 from gateway import idempotency
+from gateway.access import EVERY_ROLE
 from gateway.documents import Order, OrderPage, OrderReturn, OrderSummary
 from gateway.openapi import ApiBlueprint
 from gateway.paths import as_uuid, uuid_parameter
@@ -18,6 +19,7 @@ from gateway.responses import json_response
 from gateway.schemas import Cancellation, Fulfilment, NewOrder, NewReturn, Nothing, OrderQuery
 from gateway.services import ORDER_SERVICE, services
 from shared.errors import OrderNotFound
+from shared.identity import Role
 
 blueprint = ApiBlueprint("orders", __name__, url_prefix="/api/v1/orders", description="Orders and their sagas")
 
@@ -25,6 +27,7 @@ _ORDER_ID = uuid_parameter("order_id")
 
 
 @blueprint.route("", methods=["POST"])
+@blueprint.allow(Role.USER)
 @blueprint.response(202, OrderSummary, description="Accepted; follow Location for the outcome")
 @blueprint.documented(problems=(400, 409, 413, 415, 422, 503, 504), headers=(idempotency.PARAMETER,))
 @blueprint.arguments(NewOrder)
@@ -44,6 +47,7 @@ def place_order(order: dict[str, Any]) -> Response:
 
 
 @blueprint.route("", methods=["GET"])
+@blueprint.allow(*EVERY_ROLE)
 @blueprint.response(200, OrderPage)
 @blueprint.documented(problems=(422, 503, 504))
 @blueprint.arguments(OrderQuery, location="query")
@@ -61,6 +65,7 @@ def list_orders(query: dict[str, Any]) -> Response:
 
 
 @blueprint.route("/<order_id>", methods=["GET"], parameters=[_ORDER_ID])
+@blueprint.allow(*EVERY_ROLE)
 @blueprint.response(200, Order)
 @blueprint.documented(problems=(404, 503, 504))
 def get_order(order_id: str) -> Response:
@@ -70,6 +75,7 @@ def get_order(order_id: str) -> Response:
 
 
 @blueprint.route("/<order_id>/cancel", methods=["POST"], parameters=[_ORDER_ID])
+@blueprint.allow(*EVERY_ROLE)
 @blueprint.response(202, Order, description="Cancelled; stock and money are returned, see settledAt")
 @blueprint.documented(problems=(404, 409, 413, 415, 422, 503, 504))
 @blueprint.arguments(Cancellation)
@@ -82,6 +88,7 @@ def cancel_order(cancellation: dict[str, Any], order_id: str) -> Response:
 
 
 @blueprint.route("/<order_id>/approve", methods=["POST"], parameters=[_ORDER_ID])
+@blueprint.allow(Role.SELLER)
 @blueprint.response(202, Order, description="Approved; its stock is reserved next")
 @blueprint.documented(problems=(404, 409, 413, 415, 422, 503, 504))
 @blueprint.arguments(Nothing)
@@ -94,6 +101,7 @@ def approve_order(_nothing: dict[str, Any], order_id: str) -> Response:
 
 
 @blueprint.route("/<order_id>/decline", methods=["POST"], parameters=[_ORDER_ID])
+@blueprint.allow(Role.SELLER)
 @blueprint.response(202, Order, description="Declined: cancelled by its seller")
 @blueprint.documented(problems=(404, 409, 413, 415, 422, 503, 504))
 @blueprint.arguments(Nothing)
@@ -109,6 +117,7 @@ def _ask(method: str, order_id: str, *, by: str) -> Response:
 
 
 @blueprint.route("/<order_id>/fulfil", methods=["POST"], parameters=[_ORDER_ID])
+@blueprint.allow(Role.SELLER)
 @blueprint.response(202, Order, description="Shipped; FULFILLED once its stock is off the shelf")
 @blueprint.documented(problems=(400, 404, 409, 413, 415, 422, 503, 504), headers=(idempotency.PARAMETER,))
 @blueprint.arguments(Fulfilment)
@@ -126,6 +135,7 @@ def fulfil_order(fulfilment: dict[str, Any], order_id: str) -> Response:
 
 
 @blueprint.route("/<order_id>/returns", methods=["POST"], parameters=[_ORDER_ID])
+@blueprint.allow(Role.SELLER)
 @blueprint.response(202, OrderReturn, description="Taken back; the order at Location shows when the money is")
 @blueprint.documented(problems=(400, 404, 409, 413, 415, 422, 503, 504), headers=(idempotency.PARAMETER,))
 @blueprint.arguments(NewReturn)

@@ -10,6 +10,7 @@ from typing import Any
 from flask import Response, url_for
 
 from gateway import idempotency
+from gateway.access import EVERY_ROLE
 from gateway.documents import Payment, Refund
 from gateway.openapi import ApiBlueprint
 from gateway.paths import as_uuid, uuid_parameter
@@ -18,6 +19,7 @@ from gateway.responses import json_response
 from gateway.schemas import Confirmation, NewRefund
 from gateway.services import PAYMENT_SERVICE, services
 from shared.errors import PaymentNotFound
+from shared.identity import Role
 
 blueprint = ApiBlueprint(
     "payments", __name__, url_prefix="/api/v1/payments", description="Payments, their attempts and refunds"
@@ -27,6 +29,7 @@ _PAYMENT_ID = uuid_parameter("payment_id")
 
 
 @blueprint.route("/<payment_id>", methods=["GET"], parameters=[_PAYMENT_ID])
+@blueprint.allow(*EVERY_ROLE)
 @blueprint.response(200, Payment)
 @blueprint.documented(problems=(404, 503, 504))
 def get_payment(payment_id: str) -> Response:
@@ -35,6 +38,7 @@ def get_payment(payment_id: str) -> Response:
 
 
 @blueprint.route("/<payment_id>/confirm", methods=["POST"], parameters=[_PAYMENT_ID])
+@blueprint.allow(Role.USER)
 @blueprint.response(202, Payment, description="The charge is under way; follow Location for its outcome")
 @blueprint.documented(problems=(400, 404, 409, 413, 415, 422, 503, 504), headers=(idempotency.PARAMETER,))
 @blueprint.arguments(Confirmation)
@@ -55,6 +59,7 @@ def confirm_payment(confirmation: dict[str, Any], payment_id: str) -> Response:
 
 
 @blueprint.route("/<payment_id>/refund", methods=["POST"], parameters=[_PAYMENT_ID])
+@blueprint.allow(Role.SELLER, Role.ADMIN)
 @blueprint.response(202, Refund, description="The refund is under way; follow Location for its outcome")
 @blueprint.documented(problems=(400, 404, 409, 413, 415, 422, 503, 504), headers=(idempotency.PARAMETER,))
 @blueprint.arguments(NewRefund)

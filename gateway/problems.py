@@ -23,15 +23,24 @@ STATUS_BY_CODE: Mapping[str, tuple[HTTPStatus, str]] = {
     "malformed_json": (HTTPStatus.BAD_REQUEST, "The body is not valid JSON"),
     "idempotency_key_required": (HTTPStatus.BAD_REQUEST, "Idempotency-Key header is missing"),
     "invalid_idempotency_key": (HTTPStatus.BAD_REQUEST, "Idempotency-Key header is not valid"),
+    "unauthenticated": (HTTPStatus.UNAUTHORIZED, "Log in first"),
+    "invalid_credentials": (HTTPStatus.UNAUTHORIZED, "User name or password is wrong"),
+    "forbidden": (HTTPStatus.FORBIDDEN, "Not allowed"),
     "not_found": (HTTPStatus.NOT_FOUND, "Not found"),
     "method_not_allowed": (HTTPStatus.METHOD_NOT_ALLOWED, "Method not allowed"),
     "payload_too_large": (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Body too large"),
+    "precondition_failed": (HTTPStatus.PRECONDITION_FAILED, "It has changed meanwhile"),
+    "precondition_required": (HTTPStatus.PRECONDITION_REQUIRED, "If-Match header is missing"),
+    "too_many_requests": (HTTPStatus.TOO_MANY_REQUESTS, "Too many requests"),
     "unsupported_media_type": (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Unsupported media type"),
     "invalid_request": (HTTPStatus.UNPROCESSABLE_ENTITY, "The request is not valid"),
     # the services' answers
     "order_not_found": (HTTPStatus.NOT_FOUND, "No such order"),
     "product_not_found": (HTTPStatus.NOT_FOUND, "No such product"),
     "payment_not_found": (HTTPStatus.NOT_FOUND, "No such payment"),
+    "cart_not_found": (HTTPStatus.NOT_FOUND, "No such cart"),
+    "cart_not_open": (HTTPStatus.CONFLICT, "The cart has become an order"),
+    "payment_not_ready": (HTTPStatus.CONFLICT, "Nothing is to be paid yet"),
     "conflict": (HTTPStatus.CONFLICT, "Conflict"),
     "product_exists": (HTTPStatus.CONFLICT, "The product exists already"),
     "order_not_cancellable": (HTTPStatus.CONFLICT, "The order cannot be cancelled any more"),
@@ -53,6 +62,8 @@ STATUS_BY_CODE: Mapping[str, tuple[HTTPStatus, str]] = {
     "unknown_item": (HTTPStatus.UNPROCESSABLE_ENTITY, "Unknown item"),
     "mixed_sellers": (HTTPStatus.UNPROCESSABLE_ENTITY, "One seller per order"),
     "mixed_currencies": (HTTPStatus.UNPROCESSABLE_ENTITY, "One currency per order"),
+    "cart_empty": (HTTPStatus.UNPROCESSABLE_ENTITY, "The cart is empty"),
+    "cart_full": (HTTPStatus.UNPROCESSABLE_ENTITY, "The cart is full"),
     "refund_too_large": (HTTPStatus.UNPROCESSABLE_ENTITY, "More than is left of the payment"),
     "return_too_large": (HTTPStatus.UNPROCESSABLE_ENTITY, "More than was shipped and not returned yet"),
     "invalid_signature": (HTTPStatus.BAD_REQUEST, "The signature is not valid"),
@@ -63,6 +74,8 @@ STATUS_BY_CODE: Mapping[str, tuple[HTTPStatus, str]] = {
     "broker_unavailable": (HTTPStatus.SERVICE_UNAVAILABLE, "Temporarily unavailable"),
     "service_unavailable": (HTTPStatus.SERVICE_UNAVAILABLE, "Service unavailable"),
     "reply_lost": (HTTPStatus.SERVICE_UNAVAILABLE, "Service unavailable"),
+    "issuer_unavailable": (HTTPStatus.SERVICE_UNAVAILABLE, "Tokens cannot be checked at the moment"),
+    "too_many_streams": (HTTPStatus.SERVICE_UNAVAILABLE, "Too many streams are open"),
     "not_ready": (HTTPStatus.SERVICE_UNAVAILABLE, "Not ready"),
     "service_timeout": (HTTPStatus.GATEWAY_TIMEOUT, "The service did not answer in time"),
     "outcome_unknown": (HTTPStatus.GATEWAY_TIMEOUT, "The outcome is not known"),
@@ -72,6 +85,7 @@ STATUS_BY_CODE: Mapping[str, tuple[HTTPStatus, str]] = {
 """Code → (HTTP status, title). A code that is not here is not for clients and becomes internal_error."""
 
 _TRY_AGAIN = {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
+_WORTH_ASKING_AGAIN = {"idempotency_key_in_progress", "payment_not_ready", "too_many_requests"}
 _LONGEST_DETAIL = 500
 _LONGEST_NAME = 64
 _MOST_FIELD_ERRORS = 50
@@ -101,8 +115,8 @@ def problem(
     }
     response = Response(orjson.dumps(body), status=body["status"], content_type=CONTENT_TYPE)
     response.headers.extend(dict(headers or {}))
-    if known_status in _TRY_AGAIN or code == "idempotency_key_in_progress":
-        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    if known_status in _TRY_AGAIN or code in _WORTH_ASKING_AGAIN:
+        response.headers.setdefault("Retry-After", str(RETRY_AFTER_S))
     return response
 
 

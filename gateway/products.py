@@ -10,6 +10,7 @@ from typing import Any
 from flask import Response, url_for
 
 from gateway import idempotency
+from gateway.access import EVERY_ROLE
 from gateway.documents import Product, ProductPage
 from gateway.fields import ITEM_PATTERN, is_item_id
 from gateway.openapi import ApiBlueprint
@@ -18,6 +19,7 @@ from gateway.responses import json_response
 from gateway.schemas import NewProduct, ProductQuery
 from gateway.services import INVENTORY_SERVICE, services
 from shared.errors import ProductNotFound
+from shared.identity import Role
 
 blueprint = ApiBlueprint(
     "products", __name__, url_prefix="/api/v1/products", description="Products, their prices and stock"
@@ -32,6 +34,7 @@ _ITEM = {
 
 
 @blueprint.route("", methods=["POST"])
+@blueprint.allow(Role.SELLER, Role.ADMIN)
 @blueprint.response(201, Product)
 @blueprint.documented(problems=(400, 409, 413, 415, 422, 503, 504), headers=(idempotency.PARAMETER,))
 @blueprint.arguments(NewProduct)
@@ -53,6 +56,7 @@ def create_product(product: dict[str, Any]) -> Response:
 
 
 @blueprint.route("", methods=["GET"])
+@blueprint.allow(*EVERY_ROLE)
 @blueprint.response(200, ProductPage)
 @blueprint.documented(problems=(422, 503, 504))
 @blueprint.arguments(ProductQuery, location="query")
@@ -63,6 +67,7 @@ def list_products(query: dict[str, Any]) -> Response:
 
 
 @blueprint.route("/<item>", methods=["GET"], parameters=[_ITEM])
+@blueprint.allow(*EVERY_ROLE)
 @blueprint.response(200, Product)
 @blueprint.documented(problems=(404, 503, 504))
 def get_product(item: str) -> Response:

@@ -34,3 +34,39 @@ class NotReady(TransientError):
     """A service this gateway depends on is down; details: {"services": {name: health}}."""
 
     code = "not_ready"
+
+
+class Unauthenticated(PermanentError):
+    """No bearer token, or one that is not valid (any more)."""
+
+    code = "unauthenticated"
+
+
+class InvalidCredentials(PermanentError):
+    """Which of the two is wrong is not said: that would tell who has an account."""
+
+    code = "invalid_credentials"
+
+
+class PreconditionRequired(PermanentError):
+    """A change must say which version it is meant for, so that nobody overwrites what they have not seen."""
+
+    code = "precondition_required"
+
+
+class TooManyRequests(TransientError):
+    """More than this caller may send in a while."""
+
+    code = "too_many_requests"
+
+
+class IssuerUnavailable(TransientError):
+    """The keys of the token's issuer cannot be fetched just now."""
+
+    code = "issuer_unavailable"
+
+
+class TooManyStreams(TransientError):
+    """Each open stream holds a thread; polling stays possible."""
+
+    code = "too_many_streams"

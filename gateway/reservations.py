@@ -9,6 +9,7 @@ from typing import Any
 
 from flask import Response
 
+from gateway.access import EVERY_ROLE
 from gateway.documents import Reservation, ReservationPage
 from gateway.openapi import ApiBlueprint
 from gateway.paths import as_uuid, uuid_parameter
@@ -23,6 +24,7 @@ blueprint = ApiBlueprint(
 
 
 @blueprint.route("", methods=["GET"])
+@blueprint.allow(*EVERY_ROLE)
 @blueprint.response(200, ReservationPage)
 @blueprint.documented(problems=(422, 503, 504))
 @blueprint.arguments(ReservationQuery, location="query")
@@ -39,6 +41,7 @@ def list_reservations(query: dict[str, Any]) -> Response:
 
 
 @blueprint.route("/<reservation_id>", methods=["GET"], parameters=[uuid_parameter("reservation_id")])
+@blueprint.allow(*EVERY_ROLE)
 @blueprint.response(200, Reservation)
 @blueprint.documented(problems=(404, 503, 504))
 def get_reservation(reservation_id: str) -> Response:

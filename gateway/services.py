@@ -10,7 +10,9 @@ from typing import Any, Protocol, cast
 
 from flask import Flask, current_app
 
+from gateway.access import caller
 from shared.errors import OrderSagaError, TransientError
+from shared.identity import Identity
 
 _EXTENSION = "ordersaga.services"
 
@@ -23,8 +25,10 @@ ALL_SERVICES = (ORDER_SERVICE, INVENTORY_SERVICE, PAYMENT_SERVICE)
 class Services(Protocol):
     """Calls a method of a service and waits for its answer."""
 
-    def call(self, service: str, method: str, timeout_s: float | None = None, **kwargs: Any) -> Any:
-        """Return the service's result.
+    def call(
+        self, service: str, method: str, timeout_s: float | None = None, caller: Identity | None = None, **kwargs: Any
+    ) -> Any:
+        """Return the service's result. Without a ``caller`` the call is the gateway's own, and trusted.
 
         Raises the service's own error (a class of shared.errors), ServiceUnavailable if nothing was sent,
         OutcomeUnknown if the call was sent but no answer came, ServiceFailed if the service broke.
@@ -67,6 +71,21 @@ def register_services(app: Flask, client: Services) -> None:
     app.extensions[_EXTENSION] = client
 
 
-def services() -> Services:
-    """The client of the application that is handling the current request."""
+def trusted_services() -> Services:
+    """The client of the application that is handling the current request, for questions of its own (health)."""
     return cast(Services, current_app.extensions[_EXTENSION])
+
+
+class _AsCaller:
+    """Every call bears the identity of the current request: no view can forget it."""
+
+    def __init__(self, client: Services) -> None:
+        self._client = client
+
+    def call(self, service: str, method: str, timeout_s: float | None = None, **kwargs: Any) -> Any:
+        return self._client.call(service, method, timeout_s, caller=caller(), **kwargs)
+
+
+def services() -> _AsCaller:
+    """Calls in the name of whoever sent the current request."""
+    return _AsCaller(trusted_services())

@@ -61,6 +61,18 @@ class InvalidRequest(PermanentError):
     code = "invalid_request"
 
 
+class Forbidden(PermanentError):
+    """The caller may see this, but not do that; what a caller may not even see is NotFound."""
+
+    code = "forbidden"
+
+
+class PreconditionFailed(PermanentError):
+    """The thing has changed since its sender last saw it; details: {"version"} as it is now."""
+
+    code = "precondition_failed"
+
+
 class NotFound(PermanentError):
     code = "not_found"
 
@@ -71,6 +83,10 @@ class OrderNotFound(NotFound):
 
 class ProductNotFound(NotFound):
     code = "product_not_found"
+
+
+class CartNotFound(NotFound):
+    code = "cart_not_found"
 
 
 class PaymentNotFound(NotFound):
@@ -117,6 +133,18 @@ class OrderNotReturnable(Conflict):
     """Only what was fulfilled can come back; details: {"status", "allowedActions"}."""
 
     code = "order_not_returnable"
+
+
+class CartNotOpen(Conflict):
+    """The cart has become an order; details: {"orderId"}."""
+
+    code = "cart_not_open"
+
+
+class PaymentNotReady(Conflict):
+    """Nothing is to be paid for this order yet, because its stock is not reserved yet; worth asking again."""
+
+    code = "payment_not_ready"
 
 
 class PaymentNotPayable(Conflict):
@@ -191,6 +219,16 @@ class MixedSellers(Unprocessable):
 
 class MixedCurrencies(Unprocessable):
     code = "mixed_currencies"
+
+
+class CartEmpty(Unprocessable):
+    code = "cart_empty"
+
+
+class CartFull(Unprocessable):
+    """More lines than an order may have; details: {"maxLines"}."""
+
+    code = "cart_full"
 
 
 class RefundTooLarge(Unprocessable):

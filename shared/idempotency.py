@@ -20,6 +20,7 @@ from sqlalchemy.orm import Mapped, declarative_mixin, declared_attr, mapped_colu
 from shared.database import Transaction
 from shared.envelope import is_short_text
 from shared.errors import IdempotencyKeyInProgress, IdempotencyKeyReused, InvalidRequest, OrderSagaError
+from shared.identity import Identity
 
 KEPT_HOURS = 24
 LONGEST_KEY = 255
@@ -92,6 +93,11 @@ def check_request_ids(key: Any, correlation_id: Any) -> None:
 
 def _not_short(name: str) -> InvalidRequest:
     return InvalidRequest(f"{name} is not a short text", {"errors": {name: ["must be a short text"]}})
+
+
+def owned_key(caller: Identity, key: str | None) -> str | None:
+    """The key as it is kept: each caller's keys are their own, so that nobody meets another's answers."""
+    return key if key is None or caller.is_trusted else f"{caller.subject}/{key}"
 
 
 def request_hash(request: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from gateway.rpc.pending import Call, PendingCalls
 from gateway.rpc.wire import decode_reply, encode_call, split_addresses
 from gateway.services import ServiceUnavailable
 from shared.errors import Misconfigured
+from shared.identity import Identity
 
 CONNECT_PATIENCE_S = 1.0
 
@@ -47,13 +48,16 @@ class RpcClient:
     def pending_calls(self) -> int:
         return len(self._pending)
 
-    def call(self, service: str, method: str, timeout_s: float | None = None, **kwargs: Any) -> Any:
+    def call(
+        self, service: str, method: str, timeout_s: float | None = None, caller: Identity | None = None, **kwargs: Any
+    ) -> Any:
         """See ``Services.call``; ``timeout_s`` bounds connecting, sending and waiting together."""
         limit_s = self._timeout_s if timeout_s is None else timeout_s
         call = Call(
             correlation_id=uuid4().hex,
             routing_key=f"{service}.{method}",
             body=encode_call(kwargs),
+            identity=caller.header() if caller else None,
             deadline_s=time.monotonic() + limit_s,
         )
         self._require_link(min(CONNECT_PATIENCE_S, limit_s))

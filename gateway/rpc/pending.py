@@ -22,6 +22,7 @@ class Call:
     routing_key: str
     body: bytes
     deadline_s: float
+    identity: str | None = None
     sent: bool = False
     answer: Future[bytes] = field(default_factory=Future)
 

@@ -17,6 +17,7 @@ from pika.adapters.select_connection import IOLoop
 
 from gateway.rpc.pending import Call, PendingCalls
 from gateway.rpc.wire import CONTENT_TYPE, EXCHANGE
+from shared.identity import HEADER
 from shared.logs import get_logger
 
 log = get_logger(__name__)
@@ -127,7 +128,7 @@ class Session:
             delivery_mode=1,
             correlation_id=call.correlation_id,
             reply_to=self._reply_key,
-            headers={"nameko.call_id_stack": [f"gateway.{call.correlation_id}"]},
+            headers=_headers(call),
             # A call whose caller has given up should not be worked on.
             expiration=str(max(1, int(call.remaining_s() * 1000))),
         )
@@ -168,3 +169,8 @@ class Session:
     def _on_ended(self, _connection: Any, reason: Any) -> None:
         self.end_reason = str(reason) or type(reason).__name__
         self._loop.stop()
+
+
+def _headers(call: Call) -> dict[str, Any]:
+    headers: dict[str, Any] = {"nameko.call_id_stack": [f"gateway.{call.correlation_id}"]}
+    return headers if call.identity is None else {**headers, HEADER: call.identity}

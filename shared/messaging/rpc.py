@@ -17,10 +17,12 @@ from amqp.basic_message import Message
 from nameko.exceptions import ContainerBeingKilled, IncorrectSignature, serialize
 from nameko.extensions import Entrypoint, SharedExtension
 
+from shared.caller import CONTEXT_KEY
 from shared.choreography import rpc_queue
 from shared.choreography.model import RPC_EXCHANGE
 from shared.envelope import decode, encode
 from shared.errors import InvalidRequest, MethodNotFound, OrderSagaError
+from shared.identity import HEADER, Identity, read_identity
 from shared.logs import get_logger
 from shared.messaging.arrivals import Arrivals
 from shared.messaging.delivery import Delivery
@@ -69,8 +71,9 @@ class RpcLane(SharedExtension):
     def _begin(self, delivery: Delivery) -> None:
         self._in_hand += 1
         try:
+            caller = read_identity(delivery.headers.get(HEADER))
             entrypoint, args, kwargs = self._read(delivery)
-            self._spawn(entrypoint, args, kwargs, delivery)
+            self._spawn(entrypoint, args, kwargs, caller, delivery)
         except ContainerBeingKilled:
             self._in_hand -= 1
         except Exception:
@@ -91,7 +94,9 @@ class RpcLane(SharedExtension):
             raise InvalidRequest(str(error)) from error
         return self._methods[method], args, kwargs
 
-    def _spawn(self, entrypoint: Rpc, args: list[Any], kwargs: dict[str, Any], delivery: Delivery) -> None:
+    def _spawn(
+        self, entrypoint: Rpc, args: list[Any], kwargs: dict[str, Any], caller: Identity, delivery: Delivery
+    ) -> None:
         def handle_result(_worker: Any, result: Any, exc_info: Any) -> tuple[Any, Any]:
             self._answer(delivery, result, exc_info)
             return result, exc_info
@@ -101,7 +106,7 @@ class RpcLane(SharedExtension):
             args,
             kwargs,
             # Nameko would crash on a foreign call_id_stack of the wrong type: always our own.
-            context_data={"call_id_stack": [f"rpc.{uuid4()}"]},
+            context_data={"call_id_stack": [f"rpc.{uuid4()}"], CONTEXT_KEY: caller},
             handle_result=handle_result,
         )
 

@@ -20,8 +20,9 @@ URLS = {
     "psp": "PSP_DATABASE_URL",
 }
 SERVICES = ("order_service", "inventory_service", "payment_service")
-# A running charger keeps its lease in memory too: without its row its work would be taken from it.
-_KEPT_TABLES = ("alembic_version", "charger_leases")
+# A running charger keeps its lease in memory too: without its row its work would be taken from it. The audit log lets
+# nobody delete a line.
+_KEPT_TABLES = ("alembic_version", "charger_leases", "audit_log")
 _TABLES = "select tablename from pg_tables where schemaname = 'public' and tablename <> all(%s) order by 1 desc"
 
 

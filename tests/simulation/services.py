@@ -121,7 +121,7 @@ class Sessions:
 
 _TABLES = """
 select format('%I', tablename) from pg_catalog.pg_tables
-where schemaname = 'public' and tablename <> 'alembic_version' order by tablename
+where schemaname = 'public' and tablename <> all(array['alembic_version', 'audit_log']) order by tablename
 """
 
 

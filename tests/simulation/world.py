@@ -21,6 +21,7 @@ from payment_service.webhooks import sign
 from shared.choreography.model import event_exchange
 from shared.config import Source
 from shared.errors import BrokenRule, BrokerUnavailable, OrderSagaError, PermanentError, TransientError
+from shared.identity import TRUSTED
 from shared.outbox import OutboxRow
 
 from .bus import CHOREOGRAPHY, Bus, Channel, Crash, Message, Resender
@@ -112,6 +113,7 @@ class World:
         for _ in range(2 if name == "payment_service" else 1):
             service: Any = SERVICES[name]()
             service.database = Sessions(engine=store.engine, fate=fate)
+            service.caller = TRUSTED
             service.settings = SETTINGS[name].read(Source(values=self.scenario.settings()))
             room.replicas.append(Replica(service, self.bus, resender, self._on_unexpected))
         return room
