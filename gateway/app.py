@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from flask import Flask
 
-from gateway import health, inventory, orders, payments, products, psp, reservations
+from gateway import carts, health, inventory, orders, payments, products, psp, reservations
 from gateway.openapi import create_api
 from gateway.request_id import install_request_ids
 from gateway.services import Services, register_services
@@ -22,7 +22,7 @@ def create_app(settings: HttpSettings, services: Services) -> Flask:
     register_services(app, services)
     install_request_ids(app)
     api = create_api(app)
-    for noun in (orders, payments, products, inventory, reservations, psp, health):
+    for noun in (orders, carts, payments, products, inventory, reservations, psp, health):
         api.register_blueprint(noun.blueprint)
     # Probes and load balancers look at the root: they should not change with the API's version.
     api.register_blueprint(health.blueprint, name="probes", url_prefix="/health")

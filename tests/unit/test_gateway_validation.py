@@ -48,7 +48,9 @@ def address(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("order", "pointer"),
     [
-        ({"items": [{"item": "mug", "quantity": 1}]}, "#/userId"),
+        ({"userId": "anna"}, "#"),
+        (new_order(cartId="0190b4e2-7a3c-7c51-9d1e-3f6a1b2c4d5e"), "#"),
+        ({"cartId": "mine"}, "#/cartId"),
         (new_order(userId=""), "#/userId"),
         (new_order(userId=7), "#/userId"),
         (new_order(userId=None), "#/userId"),
