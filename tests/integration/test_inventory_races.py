@@ -21,7 +21,7 @@ from nameko_sqlalchemy.database import Session as NamekoSession
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.orm import Session, sessionmaker
 
-from inventory_service import handlers, requests
+from inventory_service import catalogue, handlers, reservation_requests
 from inventory_service.domain import Rules
 from inventory_service.happenings import (
     Happening,
@@ -44,6 +44,7 @@ from shared.errors import (
     ReservationExists,
     ReservationNotHeld,
 )
+from shared.identity import TRUSTED
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("clean")]
 
@@ -111,7 +112,7 @@ def races(engine: Engine, databases: Databases, clean: None) -> Races:
     """With two units of one item on the shelf."""
     races = Races(engine, databases)
     product = NewProduct(item=ITEM, name="Mug", seller_id="s", price=Decimal(10), currency="EUR", on_hand=2)
-    races.run(lambda tx: handlers.create_product(tx, product, None))
+    races.run(lambda tx: catalogue.create_product(tx, product, None))
     return races
 
 
@@ -155,7 +156,7 @@ def _returned(order_id: UUID) -> OrderReturned:
 def _five_held(races: Races) -> list[UUID]:
     """Orders that are past their expiry by the database's own clock, the last of them for longest."""
     more = Adjustment(item=ITEM, delta=3, reason="delivery")
-    races.run(lambda tx: handlers.adjust_stock(tx, more, None))
+    races.run(lambda tx: catalogue.adjust_stock(tx, more, None))
     orders = sorted(uuid4() for _ in range(5))
     for age, order_id in enumerate(orders):
         races.run(_tell(_created(order_id)), NOW - timedelta(hours=age))
@@ -172,15 +173,15 @@ def _wake(tx: Transaction) -> int:
 
 def _hold(quantity: int = 1, key: str | None = None, **more: Any) -> Work:
     wanted = {"items": [{"item": ITEM, "quantity": quantity}], **more}
-    return lambda tx: requests.reserve_stock(tx, wanted, key, None, SETTINGS)["reservation"]["id"]
+    return lambda tx: reservation_requests.reserve_stock(tx, TRUSTED, wanted, key, None, SETTINGS)["reservation"]["id"]
 
 
 def _release(hold_id: str) -> Work:
-    return lambda tx: requests.release_reservation(tx, hold_id, None, None, SETTINGS)
+    return lambda tx: reservation_requests.release_reservation(tx, TRUSTED, hold_id, None, None, SETTINGS)
 
 
 def _commit(hold_id: str) -> Work:
-    return lambda tx: requests.commit_reservation(tx, hold_id, None, None, SETTINGS)
+    return lambda tx: reservation_requests.commit_reservation(tx, TRUSTED, hold_id, None, None, SETTINGS)
 
 
 @pytest.fixture
@@ -403,7 +404,7 @@ class TestHolds:
 
     def test_what_is_held_is_not_adjusted_away(self, races: Races, books: Books) -> None:
         less = Adjustment(item=ITEM, delta=-1, reason="broken")
-        outcome = races.second_waits(_hold(2), lambda tx: handlers.adjust_stock(tx, less, None))
+        outcome = races.second_waits(_hold(2), lambda tx: catalogue.adjust_stock(tx, less, None))
         assert isinstance(outcome.exception(), Conflict)
         assert books.stock() == (2, 2)
 
