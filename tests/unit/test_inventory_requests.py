@@ -238,3 +238,67 @@ def test_a_card_number_in_an_event_does_not_come_in() -> None:
     schema = OrderCreatedSchema()
     assert schema.load({**ORDER, "paymentMethod": "4111 1111 1111 1111"}).terms.payment_method == "tok_refused"
     assert schema.load({**ORDER, "paymentMethod": "tok_success"}).terms.payment_method == "tok_success"
+
+
+class TestChangesOfProducts:
+    def refused(self, changes: Any, versions: Any = None) -> dict[str, Any]:
+        with pytest.raises(InvalidRequest) as error:
+            requests.update_product(UNTOUCHED, TRUSTED, "mug", changes, versions, None)
+        errors: dict[str, Any] = error.value.details["errors"]
+        return errors
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("name", ""),
+            ("name", None),
+            ("price", "0.00"),
+            ("price", 1),
+            ("currency", "eur"),
+            ("active", "true"),
+            ("active", None),
+            ("requiresApproval", 2),
+            ("item", "tea"),
+            ("sellerId", "other-shop"),
+            ("onHand", 5),
+            ("version", 9),
+        ],
+    )
+    def test_only_what_may_change_and_only_to_what_makes_sense(self, name: str, value: Any) -> None:
+        assert list(self.refused({name: value})) == [name]
+
+    @pytest.mark.parametrize("changes", [None, [], "name", 7])
+    def test_changes_are_an_object(self, changes: Any) -> None:
+        assert list(self.refused(changes)) == ["changes"]
+
+    @pytest.mark.parametrize("versions", [1, "1", [True], ["1"], [1.0], [None], {}, [1] * 101])
+    def test_versions_are_a_list_of_numbers(self, versions: Any) -> None:
+        assert list(self.refused({}, versions)) == ["versions"]
+
+
+class TestFilters:
+    @pytest.mark.parametrize("value", ["", "x" * 201, 7, [], True])
+    @pytest.mark.parametrize("name", ["part", "seller_id"])
+    def test_of_products_are_short_texts(self, name: str, value: Any) -> None:
+        with pytest.raises(InvalidRequest):
+            requests.list_products(UNTOUCHED, 10, None, **{name: value})
+
+    @pytest.mark.parametrize("value", ["yes", True, "", 1, []])
+    def test_active_is_one_of_three_words(self, value: Any) -> None:
+        with pytest.raises(InvalidRequest) as refused:
+            requests.list_products(UNTOUCHED, 10, None, active=value)
+        assert list(refused.value.details["errors"]) == ["active"]
+
+    @pytest.mark.parametrize("name", ["seller_id", "item"])
+    def test_of_stock_too(self, name: str) -> None:
+        with pytest.raises(InvalidRequest):
+            requests.list_stock(UNTOUCHED, TRUSTED, 10, None, **{name: ""})
+
+
+@pytest.mark.parametrize(
+    ("sellers", "meant"),
+    [(["shop", None], "shop"), ([None, "shop"], "shop"), ([None, None], None), (["shop", "shop"], "shop")],
+)
+def test_the_seller_of_an_order_is_that_of_its_first_line_that_has_one(sellers: list[Any], meant: str | None) -> None:
+    items = [{"item": f"item-{n}", "sellerId": seller, "quantity": 1} for n, seller in enumerate(sellers)]
+    assert OrderCreatedSchema().load({**ORDER, "items": items}).terms.seller_id == meant
