@@ -21,7 +21,7 @@ from nameko_sqlalchemy.database import Session as NamekoSession
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.orm import Session, sessionmaker
 
-from inventory_service import catalogue, handlers, reservation_requests
+from inventory_service import catalogue, handlers, requests, reservation_requests
 from inventory_service.domain import Rules
 from inventory_service.happenings import (
     Happening,
@@ -41,6 +41,7 @@ from shared.errors import (
     Conflict,
     IdempotencyKeyInProgress,
     OutOfStock,
+    PreconditionFailed,
     ReservationExists,
     ReservationNotHeld,
 )
@@ -407,6 +408,39 @@ class TestHolds:
         outcome = races.second_waits(_hold(2), lambda tx: catalogue.adjust_stock(tx, less, None))
         assert isinstance(outcome.exception(), Conflict)
         assert books.stock() == (2, 2)
+
+
+class TestProducts:
+    def _change(self, versions: list[int] | None, **changes: Any) -> Work:
+        return lambda tx: requests.update_product(tx, TRUSTED, ITEM, changes, versions, None)
+
+    def _told(self, databases: Databases) -> list[tuple[Any, ...]]:
+        statement = """select payload ->> 'version', payload ->> 'name', payload ->> 'price' from outbox
+                       where event_type = 'PRODUCT_UPDATED' order by id"""
+        return databases.query(SERVICE, statement)
+
+    def test_two_who_saw_the_same_version_change_it_once(self, races: Races, databases: Databases) -> None:
+        """Given two changes of version 1 at once, then the second one hears that it has changed."""
+        outcome = races.second_waits(self._change([1], name="Cup"), self._change([1], price="12.00"))
+        error = outcome.exception()
+        assert isinstance(error, PreconditionFailed)
+        assert error.details == {"version": 2}
+        assert self._told(databases) == [("1", "Mug", "10.00"), ("2", "Cup", "10.00")]
+
+    def test_two_who_take_whatever_it_is_lose_neither_change(self, races: Races, databases: Databases) -> None:
+        changed = races.second_waits(self._change(None, name="Cup"), self._change(None, price="12.00")).result()
+        assert (changed["version"], changed["name"], changed["price"]) == (3, "Cup", "12.00")
+        assert self._told(databases)[1:] == [("2", "Cup", "10.00"), ("3", "Cup", "12.00")]
+
+    def test_what_was_not_changed_after_all_leaves_the_version(self, races: Races, databases: Databases) -> None:
+        first, second = self._change([1], name="Cup"), self._change([1], price="12.00")
+        changed = races.second_waits(first, second, first_fails=True).result()
+        assert (changed["version"], changed["name"]) == (2, "Mug")
+
+    def test_a_change_keeps_no_order_waiting(self, races: Races, books: Books) -> None:
+        order_id = uuid4()
+        races.second_passes(self._change([1], active=False), _tell(_created(order_id)))
+        assert books.events(order_id) == ["RESERVED"]
 
 
 class TestMigration:

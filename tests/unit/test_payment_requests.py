@@ -147,12 +147,13 @@ class TestWebhooks:
 
 class TestEvents:
     def test_what_is_read_of_a_reservation(self) -> None:
-        event = InventoryReserved().load(RESERVED)
+        event = InventoryReserved().load({**RESERVED, "sellerId": "shop"})
         assert (event.payment_mode, event.user_id, event.payment_method) == ("manual", "ann", "tok_success")
+        assert event.seller_id == "shop"
 
     def test_what_a_publisher_may_leave_out(self) -> None:
         event = InventoryReserved().load({k: v for k, v in RESERVED.items() if k not in {"paymentMethod", "userId"}})
-        assert (event.user_id, event.payment_method) == (None, None)
+        assert (event.user_id, event.seller_id, event.payment_method) == (None, None, None)
 
     @pytest.mark.parametrize("number", CARD_NUMBERS)
     def test_a_card_number_in_an_event_does_not_come_in(self, number: str) -> None:
