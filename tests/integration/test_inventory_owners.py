@@ -11,7 +11,7 @@ import pytest
 from harness.broker import Broker
 from harness.databases import Databases
 from harness.payloads import new_order_id, order_created
-from harness.people import CUSTOMER, EVERYTHING_BUT_OPERATOR, OPERATOR, RIVAL, SELLER, STRANGER
+from harness.people import CUSTOMER, EVERYTHING_BUT_OPERATOR, OPERATOR, RIVAL, SELLER, STRANGER, asks_of
 from harness.processes import Processes
 from harness.waiting import wait_until
 
@@ -33,10 +33,7 @@ def services(processes: Processes) -> None:
 
 @pytest.fixture
 def ask(rpc: RpcClient) -> Call:
-    def call(caller: Identity | None, method: str, **arguments: Any) -> Any:
-        return rpc.call(SERVICE, method, caller=caller, **arguments)
-
-    return call
+    return asks_of(rpc, SERVICE)
 
 
 @pytest.fixture

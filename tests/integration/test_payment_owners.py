@@ -12,7 +12,7 @@ import pytest
 from harness.broker import Broker
 from harness.databases import Databases
 from harness.payloads import inventory_reserved, new_order_id, order_cancelled
-from harness.people import CUSTOMER, OPERATOR, RIVAL, SELLER, STRANGER
+from harness.people import CUSTOMER, OPERATOR, RIVAL, SELLER, STRANGER, asks_of
 from harness.processes import Processes, ServiceProcess
 from harness.waiting import wait_until
 
@@ -37,10 +37,7 @@ def service(processes: Processes) -> Iterator[ServiceProcess]:
 
 @pytest.fixture
 def ask(rpc: RpcClient) -> Call:
-    def call(caller: Identity | None, method: str, **arguments: Any) -> Any:
-        return rpc.call(SERVICE, method, caller=caller, **arguments)
-
-    return call
+    return asks_of(rpc, SERVICE)
 
 
 @pytest.fixture

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
+from harness.closed import ClosedDatabase, LetThrough
 from harness.people import (
     CUSTOMER,
     EVERYTHING_BUT_OPERATOR,
@@ -34,30 +35,16 @@ OTHERS = [CUSTOMER, STRANGER, RIVAL, SHOPLESS, ANONYMOUS]
 NOBODYS_SHOP = [CUSTOMER, ANONYMOUS]
 
 
-class _Reached(Exception):
-    """The request was let through to what it asks for."""
-
-
-class Shelf:
-    """A database with one product of ``shop`` and one holding that ``ann`` has from it; nothing can be changed."""
-
-    now = datetime(2026, 1, 1, 12, tzinfo=UTC)
-
-    def fetch(self, *_arguments: Any, **_named: Any) -> Any:
-        raise _Reached
-
-    execute = save = fetch
-
-
 @pytest.fixture
 def shelf(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A database with one product of ``shop`` and one holding that ``ann`` has from it; nothing can be changed."""
     row = {"item": ITEM, "seller_id": "shop"}
     monkeypatch.setattr(product_queries, "product_row", lambda _tx, item: row if item == ITEM else None)
     monkeypatch.setattr(product_queries, "sellers", lambda _tx, items: {item: "shop" for item in items if item == ITEM})
     monkeypatch.setattr(queries, "parties", lambda _tx, _id: ("ann", "shop"))
     held = {"id": UUID(ID), "user_id": "ann", "seller_id": "shop", "status": "RESERVED", "items": []}
     monkeypatch.setattr(queries, "reservation_row", lambda _tx, _id: held)
-    return Shelf()
+    return ClosedDatabase()
 
 
 def _create(tx: Any, caller: Identity) -> Any:
@@ -96,7 +83,7 @@ class TestProducts:
     @pytest.mark.parametrize("caller", KEEPERS)
     @pytest.mark.parametrize("ask", [_create, _update, _adjust, _movements, _hold])
     def test_their_seller_and_operators_may(self, shelf: Any, ask: Ask, caller: Identity) -> None:
-        with pytest.raises(_Reached):
+        with pytest.raises(LetThrough):
             ask(shelf, caller)
 
     @pytest.mark.parametrize("caller", OTHERS)
@@ -116,7 +103,7 @@ class TestProducts:
         monkeypatch.setattr(product_queries, "insert_product", lambda _tx, product: made.append(product))
         unowned = {name: value for name, value in PRODUCT.items() if name != "sellerId"}
         with pytest.raises(ProductExists):
-            requests.create_product(Shelf(), caller, unowned, None, None)  # type: ignore[arg-type]
+            requests.create_product(ClosedDatabase(), caller, unowned, None, None)  # type: ignore[arg-type]
         assert made[0].seller_id == seller
 
     @pytest.mark.parametrize("caller", [OPERATOR, TRUSTED])
@@ -135,7 +122,7 @@ class TestReservations:
     @pytest.mark.parametrize("caller", KEEPERS)
     @pytest.mark.parametrize("ask", [_release, _commit])
     def test_their_seller_and_operators_end_them(self, shelf: Any, ask: Ask, caller: Identity) -> None:
-        with pytest.raises(_Reached):
+        with pytest.raises(LetThrough):
             ask(shelf, caller)
 
     @pytest.mark.parametrize("ask", [_release, _commit])
@@ -196,8 +183,8 @@ class TestStock:
     @pytest.mark.parametrize("caller", NOBODYS_SHOP)
     def test_and_to_no_customer(self, caller: Identity) -> None:
         with pytest.raises(Forbidden):
-            requests.list_stock(Shelf(), caller, 10, None)  # type: ignore[arg-type]
+            requests.list_stock(ClosedDatabase(), caller, 10, None)  # type: ignore[arg-type]
 
     def test_nobodys_is_an_empty_page(self) -> None:
         empty = {"stock": [], "nextCursor": None}
-        assert requests.list_stock(Shelf(), SELLER, 10, None, "other-shop") == empty  # type: ignore[arg-type]
+        assert requests.list_stock(ClosedDatabase(), SELLER, 10, None, "other-shop") == empty  # type: ignore[arg-type]

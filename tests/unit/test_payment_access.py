@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
+from harness.closed import ClosedDatabase, LetThrough
 from harness.people import CUSTOMER, EVERYTHING_BUT_OPERATOR, OPERATOR, RIVAL, SELLER, SHOPLESS, STRANGER
 
 from payment_service import provider_requests, queries, requests
@@ -28,27 +29,13 @@ SETTINGS = Settings(rules=Rules(psp_limit=timedelta(seconds=30)), psp_database_u
 STRANGERS = [STRANGER, RIVAL, SHOPLESS, ANONYMOUS]
 
 
-class _Reached(Exception):
-    """The request was let through to what it asks for."""
-
-
-class Till:
-    """A database with the payment of ``ann`` to ``shop``, in which nothing more can be read or changed."""
-
-    now = datetime(2026, 1, 1, 12, tzinfo=UTC)
-
-    def fetch(self, *_arguments: Any, **_named: Any) -> Any:
-        raise _Reached
-
-    execute = save = fetch
-
-
 @pytest.fixture
 def till(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A database with the payment of ``ann`` to ``shop``, in which nothing more can be read or changed."""
     known = Ownership(order_id=ORDER, user_id="ann", seller_id="shop")
     monkeypatch.setattr(queries, "ownership_of_payment", lambda _tx, id_: known if str(id_) == PAYMENT else None)
     monkeypatch.setattr(queries, "ownership_of_order", lambda _tx, id_: known if id_ == ORDER else None)
-    return Till()
+    return ClosedDatabase()
 
 
 def _see(tx: Any, caller: Identity) -> Any:
@@ -86,7 +73,7 @@ MAY_ONLY_SEE = [
 
 @pytest.mark.parametrize(("ask", "caller"), MAY)
 def test_who_may(till: Any, ask: Ask, caller: Identity) -> None:
-    with pytest.raises(_Reached):
+    with pytest.raises(LetThrough):
         ask(till, caller)
 
 
