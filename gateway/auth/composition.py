@@ -29,13 +29,13 @@ class Authentication:
 def authentication(settings: AuthSettings) -> Authentication:
     """Raises Misconfigured."""
     if settings.issuer is not None:
-        return Authentication(verifier=Verifier(keys=IssuerKeys(settings.issuer.jwks_url), rules=settings.issuer))
+        return Authentication(verifier=Verifier(IssuerKeys(settings.issuer.jwks_url), settings.issuer))
     return with_own_login(load_own_keys(settings), Accounts(_accounts(settings)), settings.token_ttl_s)
 
 
 def with_own_login(keys: OwnKeys, accounts: Accounts, ttl_s: int = DEFAULT_TTL_S) -> Authentication:
     login = Login(passwords=Passwords(accounts), keys=keys, ttl_s=ttl_s)
-    return Authentication(verifier=Verifier(keys=keys), login=login)
+    return Authentication(verifier=Verifier(keys), login=login)
 
 
 def nobody() -> Authentication:

@@ -15,25 +15,21 @@ from threading import Lock
 
 from limits.storage import Storage
 
-SCHEME = "ordersaga"
 MOST_KEYS = 20_000
 
 
 class BoundedCounters(Storage):
     """Counters that end; where there are too many, the one that was not used for the longest time goes first."""
 
-    STORAGE_SCHEME = [SCHEME]  # noqa: RUF012 -- as the library declares it
+    STORAGE_SCHEME = None
 
     def __init__(
         self,
-        uri: str | None = None,
-        wrap_exceptions: bool = False,
         *,
         most_keys: int = MOST_KEYS,
         clock: Callable[[], float] = time.time,
-        **options: float | str | bool,
     ) -> None:
-        super().__init__(uri, wrap_exceptions=wrap_exceptions, **options)
+        super().__init__()
         self._most_keys, self._clock = most_keys, clock
         self._counters: OrderedDict[str, tuple[int, float]] = OrderedDict()
         self._lock = Lock()

@@ -13,19 +13,19 @@ from dataclasses import dataclass
 from hashlib import sha256
 from ipaddress import IPv6Address, ip_address, ip_network
 
-import limits
 from flask import Flask, Response, current_app, request
-from flask_limiter import ApplicationLimit, Limiter, RateLimitExceeded
+from limits import RateLimitItem, parse_many
+from limits.strategies import FixedWindowRateLimiter
 
 from gateway.access import ANYBODY, access_of, caller
-from gateway.auth import counters
 from gateway.auth.accounts import folded
+from gateway.auth.counters import BoundedCounters
 from gateway.json_body import read_json
 from gateway.problems import problem
+from gateway.request_errors import TooManyRequests
 from gateway.request_id import request_id
 from shared.config import Source
 from shared.errors import Misconfigured
-from shared.identity import ANONYMOUS
 
 LOGIN_ENDPOINT = "auth.issue_token"
 _READS = ("GET", "HEAD")
@@ -54,53 +54,78 @@ class RateLimits:
 def _limit(source: Source, name: str, default: str) -> str:
     text = source.values.get(name, default).strip()
     try:
-        if text:
-            limits.parse_many(text)
+        _parsed(text)
     except ValueError as error:
         raise Misconfigured(f"{name} should be like {default} or {default};10000/hour, not {text!r}") from error
     return text
 
 
+def _parsed(text: str) -> list[RateLimitItem]:
+    """Raises ValueError."""
+    return parse_many(text) if text else []
+
+
+class LimitExceeded(TooManyRequests):
+    """``retry_after_s``: then there is room again."""
+
+    def __init__(self, allowed: RateLimitItem, retry_after_s: int) -> None:
+        super().__init__(f"More than {allowed}; there is room again in {retry_after_s} s")
+        self.retry_after_s = retry_after_s
+
+
+class Limiter:
+    """Counts in this process. Safe from any thread."""
+
+    def __init__(self, allowed: RateLimits) -> None:
+        self._strategy = FixedWindowRateLimiter(BoundedCounters())
+        self._login = _parsed(allowed.login)
+        self._by_method = {
+            **dict.fromkeys(_READS, ("read", _parsed(allowed.read))),
+            **dict.fromkeys(_WRITES, ("write", _parsed(allowed.write))),
+        }
+
+    def count_login(self) -> None:
+        """The address first: who is refused for that uses up nobody's name. Raises LimitExceeded."""
+        if self._login:
+            self._count(self._login, "login-address", _address())
+            self._count(self._login, "login-name", _account_name())
+
+    def count(self, method: str, subject: str) -> None:
+        """Raises LimitExceeded."""
+        if method in self._by_method:
+            kind, allowed = self._by_method[method]
+            self._count(allowed, kind, subject)
+
+    def _count(self, allowed: list[RateLimitItem], kind: str, name: str) -> None:
+        for item in allowed:
+            if not self._strategy.hit(item, kind, name):
+                ends_at = self._strategy.get_window_stats(item, kind, name).reset_time
+                raise LimitExceeded(item, max(1, math.ceil(ends_at - time.time())))
+
+
 def install_limits(app: Flask, allowed: RateLimits) -> None:
-    """After the guard: who asks must be known. The first limit that is exceeded ends the request."""
-    limiter = Limiter(
-        _subject,
-        application_limits=[
-            # In this order: who is refused for their address uses up nobody's name.
-            ApplicationLimit(allowed.login, key_function=_address, scope="login-address", exempt_when=_is_no_login),
-            ApplicationLimit(allowed.login, key_function=_account_name, scope="login-name", exempt_when=_is_no_login),
-            ApplicationLimit(allowed.write, scope="write", methods=_WRITES, exempt_when=_is_for_everybody),
-            ApplicationLimit(allowed.read, scope="read", methods=_READS, exempt_when=_is_for_everybody),
-        ],
-        storage_uri=f"{counters.SCHEME}://",
-        strategy="fixed-window",
-    )
-    limiter.init_app(app)
+    """After the guard: who asks must be known."""
+    limiter = Limiter(allowed)
 
-    def refuse(error: RateLimitExceeded) -> Response:
-        ends_at = limiter.current_limit.reset_at if limiter.current_limit else 0
-        return problem(
-            "too_many_requests",
-            detail=f"More than {error.description}; try again later",
-            request_id=request_id(),
-            headers={"Retry-After": str(max(1, math.ceil(ends_at - time.time())))},
-        )
+    def count() -> None:
+        if request.endpoint == LOGIN_ENDPOINT:
+            limiter.count_login()
+        elif not _is_for_everybody():
+            limiter.count(request.method, caller().subject)
 
-    app.register_error_handler(RateLimitExceeded, refuse)
+    app.before_request(count)
+    app.register_error_handler(LimitExceeded, _on_exceeded)
 
 
-def _is_no_login() -> bool:
-    return request.endpoint != LOGIN_ENDPOINT
+def _on_exceeded(error: LimitExceeded) -> Response:
+    headers = {"Retry-After": str(error.retry_after_s)}
+    return problem(error.code, detail=error.message, request_id=request_id(), headers=headers)
 
 
 def _is_for_everybody() -> bool:
-    """Also unknown paths and methods, which cost nothing."""
+    """Public, unknown paths and methods too: nobody has to say who they are, so there is nobody to count."""
     rule = request.url_rule
-    return rule is None or caller() is ANONYMOUS or access_of(current_app.view_functions[rule.endpoint]) == ANYBODY
-
-
-def _subject() -> str:
-    return caller().subject
+    return rule is None or access_of(current_app.view_functions[rule.endpoint]) == ANYBODY
 
 
 def _address() -> str:
