@@ -36,7 +36,7 @@ _PREFIX_OF_A_LINE = 64
 
 @dataclass(frozen=True, kw_only=True)
 class RateLimits:
-    """Each like "10/minute" or "10/minute;100/hour"; empty: no limit."""
+    """Each like "10/minute" or "10/minute;100/hour"; empty or "off": no limit."""
 
     login: str = "10/minute"
     write: str = "600/minute"
@@ -62,7 +62,7 @@ def _limit(source: Source, name: str, default: str) -> str:
 
 def _parsed(text: str) -> list[RateLimitItem]:
     """Raises ValueError."""
-    return parse_many(text) if text else []
+    return parse_many(text) if text not in ("", "off") else []
 
 
 class LimitExceeded(TooManyRequests):

@@ -5,6 +5,7 @@ Owns: how a password is hashed and checked, and how many at a time. Must not kno
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from threading import BoundedSemaphore
 
 from argon2 import PasswordHasher, Type
@@ -38,6 +39,9 @@ class Passwords:
         self._accounts = accounts
         self._wait_s = wait_s
         self._turns = BoundedSemaphore(AT_A_TIME)
+        # Always the same few threads (started at the first use, so after the fork): the C library keeps the freed
+        # 19 MiB for each thread that ever asked for them, and the server has many.
+        self._threads = ThreadPoolExecutor(max_workers=AT_A_TIME, thread_name_prefix="password")
         # Somebody's hash that no password has, as costly as the others: an unknown name takes as long as a known one.
         self._nobody = Account(identity=Identity(subject="nobody"), name="", password_hash=_costly_as(accounts))
 
@@ -51,11 +55,16 @@ class Passwords:
         if not self._turns.acquire(timeout=self._wait_s):
             raise LoginBusy("Too many people log in at this moment; try again")
         try:
-            return _HASHER.verify(password_hash, password)
-        except (Argon2Error, InvalidHashError, UnicodeEncodeError):
-            return False
+            return self._threads.submit(_matches, password_hash, password).result()
         finally:
             self._turns.release()
+
+
+def _matches(password_hash: str, password: str) -> bool:
+    try:
+        return _HASHER.verify(password_hash, password)
+    except (Argon2Error, InvalidHashError, UnicodeEncodeError):
+        return False
 
 
 def _costly_as(accounts: Accounts) -> str:
