@@ -79,6 +79,7 @@ def _require(identity: Identity, allowed: frozenset[Role]) -> None:
 
 def _on_unauthenticated(error: Unauthenticated | InvalidCredentials) -> Response:
     challenge = _CHALLENGE
-    if isinstance(error, Unauthenticated) and "Authorization" in request.headers:
-        challenge += f', error="invalid_token", error_description="{error.message}"'
+    if isinstance(error, Unauthenticated) and request.headers.get("Authorization"):
+        description = error.message.encode("ascii", "replace").decode()
+        challenge += f', error="invalid_token", error_description="{description}"'
     return problem(error.code, detail=error.message, request_id=request_id(), headers={"WWW-Authenticate": challenge})

@@ -62,7 +62,10 @@ def _limit(source: Source, name: str, default: str) -> str:
 
 def _parsed(text: str) -> list[RateLimitItem]:
     """Raises ValueError."""
-    return parse_many(text) if text not in ("", "off") else []
+    items = parse_many(text) if text not in ("", "off") else []
+    if any(item.amount < 1 for item in items):
+        raise ValueError("nobody could ask at all")
+    return items
 
 
 class LimitExceeded(TooManyRequests):
