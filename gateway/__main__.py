@@ -12,6 +12,7 @@ import sys
 from flask import Flask
 
 from gateway.app import create_app
+from gateway.auth.composition import authentication
 from gateway.rpc import RpcClient
 from gateway.server import GatewayServer, bind
 from gateway.settings import GatewaySettings
@@ -23,6 +24,8 @@ from shared.logs import configure_logs
 def main() -> int:
     try:
         settings = GatewaySettings.read(Source(values=os.environ))
+        # Before the fork: a key made here is the same in all workers.
+        auth = authentication(settings.auth)
         client = RpcClient(settings.process.amqp_uri, timeout_s=settings.rpc_timeout_s)
     except Misconfigured as error:
         sys.stderr.write(f"gateway: {error}\n")
@@ -34,7 +37,7 @@ def main() -> int:
     def load_app() -> Flask:
         # In the worker, after the fork: each has its own copy of the client and starts its own thread.
         client.start()
-        return create_app(settings.http, client)
+        return create_app(settings.http, client, auth)
 
     try:
         listener = bind(settings.host, settings.port, exactly=settings.port_is_named)

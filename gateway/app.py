@@ -6,24 +6,43 @@ Owns: the order in which things are installed. Must not know: the environment, g
 from __future__ import annotations
 
 from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from gateway import carts, health, inventory, orders, payments, products, psp, reservations
+from gateway.auth.composition import Authentication, nobody
+from gateway.auth.guard import install_guard
+from gateway.auth.limits import install_limits
+from gateway.auth.views import register_login
 from gateway.openapi import create_api
 from gateway.request_id import install_request_ids
 from gateway.services import Services, register_services
 from gateway.settings import HttpSettings
 
 
-def create_app(settings: HttpSettings, services: Services) -> Flask:
-    """A Flask application that asks ``services`` for everything; starts nothing and connects to nothing."""
+def create_app(settings: HttpSettings, services: Services, auth: Authentication | None = None) -> Flask:
+    """A Flask application that asks ``services`` for everything; starts nothing and connects to nothing.
+
+    Without ``auth`` nobody can log in: what is not public is closed.
+    """
+    auth = auth or nobody()
     app = Flask("gateway", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.config[health.TIMEOUT_SETTING] = settings.health_timeout_s
     register_services(app, services)
     install_request_ids(app)
     api = create_api(app)
+    install_guard(app, auth.verifier)
+    install_limits(app, settings.rate_limits)
     for noun in (orders, carts, payments, products, inventory, reservations, psp, health):
         api.register_blueprint(noun.blueprint)
     # Probes and load balancers look at the root: they should not change with the API's version.
     api.register_blueprint(health.blueprint, name="probes", url_prefix="/health")
+    if auth.login is not None:
+        register_login(app, api, auth.login)
+    if settings.trusted_proxies:
+        _believe_proxies(app, settings.trusted_proxies)
     return app
+
+
+def _believe_proxies(app: Flask, number: int) -> None:
+    app.wsgi_app = ProxyFix(app.wsgi_app, x_for=number, x_proto=number, x_host=0)  # type: ignore[method-assign]

@@ -99,6 +99,10 @@ class ProblemApi(Api):  # type: ignore[misc]  # flask-smorest has no types
 
     DEFAULT_ERROR_RESPONSE_NAME = _ERROR_COMPONENT
 
+    @access.public
+    def _openapi_json(self) -> Any:
+        return super()._openapi_json()
+
     def _register_error_handlers(self) -> None:
         install_error_handlers(self._app)
 
@@ -115,4 +119,6 @@ def create_api(app: Flask) -> ProblemApi:
         OPENAPI_VERSION="3.1.0",
         OPENAPI_URL_PREFIX="/",
     )
-    return ProblemApi(app)
+    api = ProblemApi(app)
+    api.spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
+    return api

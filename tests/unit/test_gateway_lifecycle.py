@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from harness.login import client_of
 from harness.services import FakeServices
 
-from gateway.app import create_app
-from gateway.settings import HttpSettings
 from shared.errors import (
     InvalidRequest,
     OrderNotApprovable,
@@ -36,7 +35,7 @@ def services() -> FakeServices:
 
 @pytest.fixture
 def client(services: FakeServices) -> FlaskClient:
-    return create_app(HttpSettings(), services).test_client()
+    return client_of(services)
 
 
 class TestApproveAndDecline:

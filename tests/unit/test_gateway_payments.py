@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from harness.login import client_of
 from harness.services import FakeServices
 
-from gateway.app import create_app
 from gateway.services import ServiceUnavailable
-from gateway.settings import HttpSettings
 from shared.errors import (
     InvalidSignature,
     OrderNotFound,
@@ -41,7 +40,7 @@ def services() -> FakeServices:
 
 @pytest.fixture
 def client(services: FakeServices) -> FlaskClient:
-    return create_app(HttpSettings(), services).test_client()
+    return client_of(services)
 
 
 class TestLookAtPayments:

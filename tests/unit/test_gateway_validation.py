@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-
-from gateway.app import create_app
-from gateway.settings import HttpSettings
+from harness.login import client_of
 
 KEY = {"Idempotency-Key": "k"}
 PRODUCT = {
@@ -29,7 +27,7 @@ class ServicesThatMustNotBeAsked:
 
 @pytest.fixture
 def client() -> FlaskClient:
-    return create_app(HttpSettings(), ServicesThatMustNotBeAsked()).test_client()
+    return client_of(ServicesThatMustNotBeAsked())
 
 
 def new_order(**changes: Any) -> dict[str, Any]:
