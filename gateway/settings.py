@@ -18,6 +18,7 @@ class HttpSettings:
 
     max_body_bytes: int = 256 * 1024
     health_timeout_s: float = 2.0
+    place_timeout_s: float = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,7 @@ class GatewaySettings:
         port = source.count("GATEWAY_PORT", 8000)
         if port > 65_535:
             raise Misconfigured(f"GATEWAY_PORT is out of range: {port}")
+        rpc_timeout_s = source.seconds("RPC_TIMEOUT_S", 5.0)
         return cls(
             process=ProcessSettings.read(source),
             host=source.text("GATEWAY_HOST", "127.0.0.1"),
@@ -45,6 +47,6 @@ class GatewaySettings:
             port_is_named=bool(source.values.get("GATEWAY_PORT")),
             workers=source.count("GATEWAY_WORKERS", 2),
             threads=source.count("GATEWAY_THREADS", 64),
-            rpc_timeout_s=source.seconds("RPC_TIMEOUT_S", 5.0),
-            http=HttpSettings(),
+            rpc_timeout_s=rpc_timeout_s,
+            http=HttpSettings(place_timeout_s=rpc_timeout_s),
         )
