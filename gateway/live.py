@@ -65,13 +65,13 @@ class StreamQuery(ma.Schema):
     )
 
 
-@blueprint.route("/<order_id>/events", methods=["GET"], parameters=[uuid_parameter("order_id")])
+@blueprint.route("/<order_id>/events", methods=["GET"], parameters=[uuid_parameter("order_id"), _LAST_EVENT_ID])
 @blueprint.allow(*EVERY_ROLE)
 @blueprint.response(
     200, {"type": "string"}, content_type=CONTENT_TYPE, example=_EXAMPLE, description="Events, as they happen"
 )
 @blueprint.may_answer(204, "It is over, and everything was sent before")
-@blueprint.documented(problems=(404, 422, 503, 504), headers=(_LAST_EVENT_ID,))
+@blueprint.documented(problems=(404, 422, 503, 504))
 @blueprint.arguments(StreamQuery, location="query")
 def follow_order(query: dict[str, Any], order_id: str) -> Response:
     """Watch an order: its timeline, and the order itself whenever it changes

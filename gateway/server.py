@@ -18,7 +18,8 @@ from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 from gateway.metrics_folder import MetricsFolder
 from gateway.settings import GatewaySettings
 
-GRACE_S = 5
+# A call of a service may take RPC_TIMEOUT_S, five seconds.
+GRACE_S = 8
 PORTS_TRIED = 20
 # More than wait for a request (see serving.worker) and are worked on; fewer than a process may usually have open.
 MOST_CONNECTIONS = 700
