@@ -17,7 +17,7 @@ from http import HTTPStatus
 from typing import Any
 
 from gunicorn.http import get_parser  # type: ignore[import-untyped]
-from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-untyped]
+from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker  # type: ignore[import-untyped]
 
 from gateway.serving.incoming import Incoming, Refused
 from gateway.serving.patience import Patience
@@ -94,6 +94,8 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         conn.begin_request()
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._on_readable, conn))
         self._idle.add(conn, time.monotonic())
+        if not self.alive:
+            self._cap_keepalive(time.monotonic() + STOP_KEEPALIVE_LINGER)
         if begun:
             self._take(conn, begun)
 
