@@ -100,15 +100,10 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
             self._take(conn, begun)
 
     def _on_readable(self, conn: Connection, _socket: Any) -> None:
-        try:
-            data = conn.sock.recv(_READ_BYTES)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
+        data = _received(conn.sock)
         if data:
             self._take(conn, data)
-        else:
+        elif data is not None:
             self._drop(conn)
 
     def _take(self, conn: Connection, data: bytes) -> None:
@@ -181,12 +176,9 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         self._leaving.add(conn, time.monotonic())
 
     def _drain(self, conn: Connection, _socket: Any) -> None:
-        try:
-            data = conn.sock.recv(_READ_BYTES)
-        except BlockingIOError:
+        data = _received(conn.sock)
+        if data is None:
             return
-        except OSError:
-            data = b""
         conn.drained_bytes += len(data)
         if not data or conn.drained_bytes > _MOST_DRAINED_BYTES:
             self._drop(conn)
@@ -221,6 +213,16 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
     def _cap_keepalive(self, deadline: float) -> None:
         """The worker stops: who has asked for nothing yet is not waited for."""
         self._idle.end_by(deadline)
+
+
+def _received(client: socket.socket) -> bytes | None:
+    """Empty at its end, however that came; None if nothing is there after all."""
+    try:
+        return client.recv(_READ_BYTES)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b""
 
 
 def _send_last(client: socket.socket, answer: bytes) -> None:

@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,8 +101,8 @@ def parsed(answer: bytes) -> tuple[int, dict[str, str], bytes]:
 
 
 @contextlib.contextmanager
-def running(amqp_uri: str, **environment: str) -> Iterator[Clients]:
-    process = start_gateway(amqp_uri, GATEWAY_PORT="", **environment)
+def running(amqp_uri: str, *, stderr: int | None = None, **environment: str) -> Iterator[Clients]:
+    process = start_gateway(amqp_uri, stderr, GATEWAY_PORT="", **environment)
     with contextlib.ExitStack() as closing:
         try:
             yield Clients(process, closing)
@@ -271,8 +272,15 @@ class TestWithServices:
         service.close()
 
     @pytest.fixture
-    def gateway(self, stack_environment: Mapping[str, str], orders: OrderService) -> Iterator[Clients]:
-        with running(stack_environment["AMQP_URI"], GATEWAY_THREADS="16") as clients:
+    def log(self, tmp_path: Path) -> Path:
+        return tmp_path / "gateway.log"
+
+    @pytest.fixture
+    def gateway(self, stack_environment: Mapping[str, str], orders: OrderService, log: Path) -> Iterator[Clients]:
+        with (
+            log.open("w") as output,
+            running(stack_environment["AMQP_URI"], stderr=output.fileno(), GATEWAY_THREADS="16") as clients,
+        ):
             yield clients
 
     @staticmethod
@@ -291,7 +299,7 @@ class TestWithServices:
 
         wait_until(lambda: gateway.figure("ordersaga_streams_open") == 0, "no stream is open")
 
-    def test_term_ends_streams_and_lets_requests_end(self, gateway: Clients, orders: OrderService) -> None:
+    def test_term_ends_streams_and_lets_requests_end(self, gateway: Clients, orders: OrderService, log: Path) -> None:
         client = self.watch(gateway)
         with ThreadPoolExecutor(1) as pool:
             asked = pool.submit(gateway.get, f"/api/v1/orders/{ORDER_ID}")
@@ -301,5 +309,7 @@ class TestWithServices:
 
             assert code == 0
             assert asked.result(DEADLINE_S) == (200, json.dumps({"id": ORDER_ID}, separators=(",", ":")).encode())
+        # By itself, not killed at the end of its grace.
+        assert "Worker exiting" in log.read_text()
         # The last chunk: the stream was ended, not cut.
         assert read_all(client).endswith(b"0\r\n\r\n")
