@@ -8,11 +8,13 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Callable
 
 from flask import Flask
 
 from gateway.app import create_app
 from gateway.auth.composition import authentication
+from gateway.metrics_folder import MetricsFolder
 from gateway.rpc import RpcClient
 from gateway.server import GatewayServer, bind
 from gateway.settings import GatewaySettings
@@ -34,17 +36,18 @@ def main() -> int:
     # pika says the same lost connection five times; the link says it once, with the reason.
     logging.getLogger("pika").setLevel(logging.CRITICAL)
 
-    def load_app() -> Flask:
+    def load_app(is_stopping: Callable[[], bool]) -> Flask:
         # In the worker, after the fork: each has its own copy of the client and starts its own thread.
         client.start()
-        return create_app(settings.http, client, auth)
+        return create_app(settings.http, client, auth, is_stopping=is_stopping)
 
     try:
         listener = bind(settings.host, settings.port, exactly=settings.port_is_named)
+        figures = MetricsFolder.prepare(os.environ)
     except OSError as error:
         sys.stderr.write(f"gateway: {error}\n")
         return 1
-    GatewayServer(settings, listener, load_app, client.close).run()
+    GatewayServer(settings, listener, load_app, client.close, figures).run()
     return 0
 
 
