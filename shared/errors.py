@@ -97,8 +97,20 @@ class ReservationNotFound(NotFound):
     code = "reservation_not_found"
 
 
+class DeadLettersNotFound(NotFound):
+    """No work queue has this name, or the queue of its dead letters is not declared; details: {"queue"}."""
+
+    code = "dead_letters_not_found"
+
+
 class Conflict(PermanentError):
     code = "conflict"
+
+
+class DeadLetterUnreadable(Conflict):
+    """Its properties are no AMQP that a client library reads; it stays where it is."""
+
+    code = "dead_letter_unreadable"
 
 
 class ProductExists(Conflict):
