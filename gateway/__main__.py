@@ -15,15 +15,18 @@ from gateway.app import create_app
 from gateway.rpc import RpcClient
 from gateway.server import GatewayServer, bind
 from gateway.settings import GatewaySettings
+from shared.choreography import load_choreography
 from shared.config import Source
 from shared.errors import Misconfigured
 from shared.logs import configure_logs
+from shared.messaging.dead_letters import DeadLetters
 
 
 def main() -> int:
     try:
         settings = GatewaySettings.read(Source(values=os.environ))
         client = RpcClient(settings.process.amqp_uri, timeout_s=settings.rpc_timeout_s)
+        dead_letters = _dead_letters(settings)
     except Misconfigured as error:
         sys.stderr.write(f"gateway: {error}\n")
         return 2
@@ -34,7 +37,7 @@ def main() -> int:
     def load_app() -> Flask:
         # In the worker, after the fork: each has its own copy of the client and starts its own thread.
         client.start()
-        return create_app(settings.http, client)
+        return create_app(settings.http, client, dead_letters=dead_letters)
 
     try:
         listener = bind(settings.host, settings.port, exactly=settings.port_is_named)
@@ -43,6 +46,11 @@ def main() -> int:
         return 1
     GatewayServer(settings, listener, load_app, client.close).run()
     return 0
+
+
+def _dead_letters(settings: GatewaySettings) -> DeadLetters:
+    queues = [name for name, _ in load_choreography().work_queues()]
+    return DeadLetters(settings.process.amqp_uri, queues, limit_s=settings.rpc_timeout_s)
 
 
 if __name__ == "__main__":
