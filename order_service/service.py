@@ -10,9 +10,10 @@ from typing import Any
 
 from nameko_sqlalchemy import Database
 
-from order_service import handlers, placing, requests, schemas
+from order_service import audit_requests, handlers, placing, requests, schemas
 from order_service.models import Base
 from shared import idempotency, inbox
+from shared.caller import CallerProvider
 from shared.database import ENGINE_OPTIONS, purge, transaction
 from shared.errors import OrderSagaError
 from shared.health import health_of
@@ -29,6 +30,7 @@ class OrderService:
     name = "order_service"
     database = Database(Base, engine_options=ENGINE_OPTIONS)
     settings = SettingsProvider()
+    caller = CallerProvider()
 
     # Requests
 
@@ -89,6 +91,21 @@ class OrderService:
     ) -> dict[str, Any]:
         with transaction(self.database) as tx:
             return requests.list_orders(tx, limit, cursor, status, user_id)
+
+    @rpc
+    def record_audit(
+        self,
+        action: Any,
+        object_type: Any,
+        object_id: Any,
+        request_id: Any = None,
+        before: Any = None,
+        after: Any = None,
+        idempotency_key: Any = None,
+    ) -> dict[str, bool]:
+        entry = audit_requests.read_audit_entry(action, object_type, object_id, request_id, before, after)
+        with transaction(self.database) as tx:
+            return audit_requests.record_audit(tx, self.caller, entry, idempotency_key)
 
     @rpc
     def health(self) -> dict[str, str]:

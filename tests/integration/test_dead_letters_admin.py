@@ -9,24 +9,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
 
 import pika
 import pytest
 from flask.testing import FlaskClient
-from harness.broker import ALL_QUEUES, CHOREOGRAPHY, Broker
+from harness.audit import AuditServices
+from harness.broker import CHOREOGRAPHY, Broker
 from harness.payloads import new_order_id, order_created
 from harness.processes import ROOT
-from harness.services import FakeServices
 from harness.waiting import wait_until
 
+from gateway.admin.desk import register_desk
 from gateway.app import create_app
 from gateway.settings import HttpSettings
 from ops.stack import Stack
 from shared.errors import BrokerUnavailable, DeadLettersNotFound
-from shared.identity import Identity, Role
+from shared.messaging.brief_connection import brief_connection
 from shared.messaging.dead_letters import DeadLetters
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("no_messages")]
@@ -46,6 +46,7 @@ FAILED = {
     "x-origin-exchange": "order_service.events",
 }
 LIMIT_S = 3.0
+KEY = {"Idempotency-Key": "k-1"}
 
 
 @pytest.fixture(scope="module")
@@ -196,9 +197,7 @@ class TestBackToWork:
         assert _ids(broker.take(QUEUE)) == ["event-2"]
 
     @pytest.mark.parametrize("origin", ["nobody.NOTHING", DEAD, "rpc-order_service", "order_service.retry.1s"])
-    def test_it_stops_at_one_that_belongs_nowhere(
-        self, broker: Broker, dead_letters: DeadLetters, origin: str
-    ) -> None:
+    def test_it_stops_at_one_that_belongs_nowhere(self, broker: Broker, dead_letters: DeadLetters, origin: str) -> None:
         _bury(broker, "event-1")
         _bury(broker, "event-2", headers={**FAILED, "x-origin-queue": origin})
         _bury(broker, "event-3")
@@ -244,9 +243,7 @@ class TestBackToWork:
         assert (moved.events, moved.stopped.code) == ([], "unroutable")
         _depth_is(broker, DEAD, 1)
 
-    def test_killed_in_the_middle_it_loses_nothing(
-        self, broker: Broker, stack_environment: Mapping[str, str]
-    ) -> None:
+    def test_killed_in_the_middle_it_loses_nothing(self, broker: Broker, stack_environment: Mapping[str, str]) -> None:
         ids = _numbers(400)
         _bury(broker, *ids)
         program = (
@@ -290,5 +287,104 @@ class TestDiscarding:
         assert _ids(broker.take(DEAD)) == _numbers(5)[2:]
 
 
-def _broker_pid(stack: Stack) -> int:
-    return int((Path(stack.folder) / "rabbitmq" / "pid").read_text())
+class TestOverHttp:
+    @pytest.fixture
+    def client(self, dead_letters: DeadLetters) -> FlaskClient:
+        client = create_app(HttpSettings(), AuditServices()).test_client()
+        register_desk(client.application, dead_letters)
+        return client
+
+    def test_look_redrive_discard(self, broker: Broker, client: FlaskClient) -> None:
+        _bury(broker, *_numbers(4))
+        place = f"/api/v1/admin/dead-letters/{QUEUE}"
+
+        overview = client.get("/api/v1/admin/dead-letters").get_json()
+        letters = client.get(f"{place}?limit=2").get_json()["letters"]
+        _depth_is(broker, DEAD, 4)
+        redriven = [client.post(f"{place}/redrive", json={"count": 1}, headers=KEY) for _ in range(2)]
+        wanted = {"count": 2, "note": "no order waits for them"}
+        discarded = client.post(f"{place}/discard", json=wanted, headers={"Idempotency-Key": "k-2"})
+
+        assert overview["depth"] == 4
+        assert [(letter["eventId"], letter["reason"]) for letter in letters] == [
+            (id_, "retries_exhausted") for id_ in _numbers(2)
+        ]
+        assert [response.get_json()["eventIds"] for response in redriven] == [["event-0000"]] * 2
+        assert discarded.get_json()["eventIds"] == ["event-0001", "event-0002"]
+        assert _ids(broker.take(QUEUE)) == ["event-0000"]
+        assert _ids(broker.take(DEAD)) == ["event-0003"]
+
+    @pytest.mark.parametrize("queue", ["nobody.NOTHING", DEAD, "rpc-order_service"])
+    def test_other_queues_are_not_found(self, client: FlaskClient, queue: str) -> None:
+        place = f"/api/v1/admin/dead-letters/{queue}"
+        answers = [
+            client.get(place),
+            client.post(f"{place}/redrive", json={"count": 1}, headers=KEY),
+            client.post(f"{place}/discard", json={"count": 1, "note": "why"}, headers=KEY),
+        ]
+
+        assert [(a.status_code, a.get_json()["code"]) for a in answers] == [(404, "dead_letters_not_found")] * 3
+
+    def test_a_broker_that_is_frozen_or_gone_is_503_in_time_and_the_next_request_finds_it_again(
+        self, stack: Stack, broker: Broker, client: FlaskClient
+    ) -> None:
+        _bury(broker, "event-1")
+        with _frozen(stack):
+            frozen = _answers_in_time(client)
+        alive = client.get(f"/api/v1/admin/dead-letters/{QUEUE}")
+        stack.kill("rabbitmq")
+        gone = _answers_in_time(client)
+        stack.up(infrastructure_only=True)
+
+        assert frozen == gone == [(503, "broker_unavailable", "1")] * 3
+        assert alive.status_code == 200
+        again = wait_until(
+            lambda: client.get(f"/api/v1/admin/dead-letters/{QUEUE}").get_json().get("letters"), "it is seen again"
+        )
+        assert [letter["eventId"] for letter in again] == ["event-1"]
+
+
+class TestFrozenWhileInUse:
+    def test_whoever_is_in_the_middle_of_it_gets_an_answer_too(
+        self, stack: Stack, broker: Broker, stack_environment: Mapping[str, str]
+    ) -> None:
+        """Given a broker that stops answering after the connection is open, then the limit ends the wait."""
+        _bury(broker, "event-1")
+        addresses = [stack_environment["AMQP_URI"]]
+        began = 0.0
+        with pytest.raises(BrokerUnavailable), brief_connection(addresses, limit_s=LIMIT_S, name="test") as brief:
+            method, _, _ = brief.channel.basic_get(DEAD, auto_ack=False)
+            assert method is not None
+            with _frozen(stack):
+                began = time.monotonic()
+                brief.channel.basic_get(DEAD, auto_ack=False)
+
+        assert time.monotonic() - began < LIMIT_S + 2
+        _depth_is(broker, DEAD, 1)
+
+
+def _answers_in_time(client: FlaskClient) -> list[tuple[int, str, str]]:
+    """(status, code, Retry-After) of each endpoint that needs the broker; AssertionError if one keeps it waiting."""
+    place = f"/api/v1/admin/dead-letters/{QUEUE}"
+    answers = []
+    for ask in (
+        lambda: client.get("/api/v1/admin/dead-letters"),
+        lambda: client.get(place),
+        lambda: client.post(f"{place}/redrive", json={"count": 1}, headers={"Idempotency-Key": "k-3"}),
+    ):
+        began = time.monotonic()
+        response = ask()
+        assert time.monotonic() - began < 2 * LIMIT_S
+        answers.append((response.status_code, response.get_json()["code"], response.headers["Retry-After"]))
+    return answers
+
+
+@contextmanager
+def _frozen(stack: Stack) -> Iterator[None]:
+    [pid] = [process.pid for process in stack.processes() if process.name == "rabbitmq"]
+    assert pid is not None
+    os.killpg(os.getpgid(pid), signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.killpg(os.getpgid(pid), signal.SIGCONT)

@@ -307,6 +307,8 @@ KEYED = (
     "post /api/v1/inventory/release",
     "post /api/v1/inventory/commit",
     "post /api/v1/inventory/adjust",
+    "post /api/v1/admin/dead-letters/{queue}/redrive",
+    "post /api/v1/admin/dead-letters/{queue}/discard",
 )
 
 
