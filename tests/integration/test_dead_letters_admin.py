@@ -351,13 +351,16 @@ class TestFrozenWhileInUse:
         """Given a broker that stops answering after the connection is open, then the limit ends the wait."""
         _bury(broker, "event-1")
         addresses = [stack_environment["AMQP_URI"]]
-        began = 0.0
-        with pytest.raises(BrokerUnavailable), brief_connection(addresses, limit_s=LIMIT_S, name="test") as brief:
-            method, _, _ = brief.channel.basic_get(DEAD, auto_ack=False)
-            assert method is not None
-            with _frozen(stack):
-                began = time.monotonic()
-                brief.channel.basic_get(DEAD, auto_ack=False)
+        began = time.monotonic()
+
+        def use() -> None:
+            with brief_connection(addresses, limit_s=LIMIT_S, name="test") as brief:
+                assert brief.channel.basic_get(DEAD, auto_ack=False)[0] is not None
+                with _frozen(stack):
+                    brief.channel.basic_get(DEAD, auto_ack=False)
+
+        with pytest.raises(BrokerUnavailable):
+            use()
 
         assert time.monotonic() - began < LIMIT_S + 2
         _depth_is(broker, DEAD, 1)
