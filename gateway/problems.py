@@ -40,7 +40,6 @@ STATUS_BY_CODE: Mapping[str, tuple[HTTPStatus, str]] = {
     "payment_not_found": (HTTPStatus.NOT_FOUND, "No such payment"),
     "cart_not_found": (HTTPStatus.NOT_FOUND, "No such cart"),
     "dead_letters_not_found": (HTTPStatus.NOT_FOUND, "No such queue"),
-    "dead_letter_unreadable": (HTTPStatus.CONFLICT, "A dead letter cannot be read"),
     "cart_not_open": (HTTPStatus.CONFLICT, "The cart has become an order"),
     "payment_not_ready": (HTTPStatus.CONFLICT, "Nothing is to be paid yet"),
     "conflict": (HTTPStatus.CONFLICT, "Conflict"),

@@ -107,12 +107,6 @@ class Conflict(PermanentError):
     code = "conflict"
 
 
-class DeadLetterUnreadable(Conflict):
-    """Its properties are no AMQP that a client library reads; it stays where it is."""
-
-    code = "dead_letter_unreadable"
-
-
 class ProductExists(Conflict):
     code = "product_exists"
 

@@ -66,7 +66,7 @@ def _total(depths: dict[str, int | None]) -> int:
 @blueprint.route("/<queue>", methods=["GET"], parameters=[_QUEUE])
 @blueprint.allow(Role.ADMIN)
 @blueprint.response(200, DeadLetterList)
-@blueprint.documented(problems=(404, 409, 422, 503))
+@blueprint.documented(problems=(404, 422, 503))
 @blueprint.arguments(LetterQuery, location="query")
 def look(query: dict[str, Any], queue: str) -> Response:
     """The oldest dead letters of a work queue, with why they are dead

@@ -16,6 +16,7 @@ from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError
 
 from shared.errors import BrokerUnavailable
+from shared.messaging.pika_frames import read_tolerantly
 
 CONNECT_LIMIT_S = 2.0
 HEARTBEAT_S = 10
@@ -58,6 +59,7 @@ def brief_connection(addresses: Sequence[str], *, limit_s: float, name: str) -> 
     """
     connection = _open(addresses, limit_s, name)
     try:
+        read_tolerantly(connection)
         brief = BriefConnection(connection, limit_s)
         yield brief
         brief.go_on()

@@ -3,9 +3,9 @@
 Owns: looking without moving, and moving so that nothing is lost wherever it stops. Must not know: who asks, or why.
 
 Looking: a quorum queue puts a message that was rejected with "requeue" at its end (RabbitMQ 3.10 and later, without a
-delivery limit), and those of several `basic.get` back in any order. Those of one consumer whose channel closes are put
-back where they were, so that is how they are looked at. Each look counts as a delivery: the policy `kept-dead-letters`
-sets the limit out of reach, because RabbitMQ 4 would drop a message after 20.
+delivery limit), and those of several `basic.get` back in any order; see window.py for what does keep the order, as long
+as one looks at a time. Each look counts as a delivery: the policy `kept-dead-letters` sets the limit out of reach,
+because RabbitMQ 4 would drop a message after 20.
 
 Moving: published, confirmed, then acknowledged, one after the other. Killed in between, a message is in both queues,
 and the inbox drops the second.
@@ -21,7 +21,6 @@ from typing import Any
 
 from pika.exceptions import (
     ChannelClosedByBroker,
-    InvalidFieldTypeException,
     NackError,
     ShortStringTooLong,
     UnroutableError,
@@ -29,18 +28,16 @@ from pika.exceptions import (
 )
 
 from shared.choreography import dead_letter_queue
-from shared.errors import BrokerUnavailable, DeadLettersNotFound, DeadLetterUnreadable
+from shared.errors import BrokerUnavailable, DeadLettersNotFound
 from shared.messaging.addresses import split_addresses
 from shared.messaging.brief_connection import BriefConnection, brief_connection
 from shared.messaging.letters import Letter, fresh_properties
+from shared.messaging.window import hold_oldest
 
 MOVING_LIMIT_S = 10.0
-QUIET_S = 1.0
 CONNECTION_NAME = "dead letters"
 _NOT_FOUND = 404
 _CANNOT_BE_SENT = (ShortStringTooLong, UnsupportedAMQPFieldException, struct.error, ValueError)
-# What pika makes of properties that are no AMQP, or of a moment beyond the year 9999.
-_CANNOT_BE_READ = (InvalidFieldTypeException, struct.error, ValueError, ArithmeticError, LookupError)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,21 +93,14 @@ class DeadLetters:
             return _known_depth(connection, queue)
 
     def peek(self, queue: str, limit: int) -> list[Letter]:
-        """The oldest ``limit`` dead letters, which stay where they are.
+        """The oldest ``limit`` dead letters, at most a hundred, which stay where they are.
 
-        Those that somebody else is looking at, or moving, are not among them. Raises DeadLettersNotFound,
-        DeadLetterUnreadable.
+        Those that somebody else is looking at, or moving, are not among them. Raises DeadLettersNotFound.
         """
         self._require_known(queue)
-        letters: list[Letter] = []
-        try:
-            with self._connection() as connection:
-                wanted = min(limit, _known_depth(connection, queue))
-                if wanted:
-                    _read(connection, queue, wanted, letters)
-        except _CANNOT_BE_READ as error:
-            raise DeadLetterUnreadable(f"a dead letter cannot be read: {type(error).__name__}") from error
-        return letters[:limit]
+        with self._connection() as connection:
+            held = hold_oldest(connection, dead_letter_queue(queue), _known_depth(connection, queue))
+        return [letter for _, letter in held[:limit]]
 
     def redrive(self, queue: str, count: int) -> Moved:
         """Send the oldest ``count`` back, each to the work queue in which it failed, as if it were new.
@@ -134,17 +124,15 @@ class DeadLetters:
             with self._connection() as connection:
                 connection.channel.confirm_delivery()
                 there = _known_depth(connection, queue)
-                moved.stopped = _move_each(
-                    connection, dead_letter_queue(queue), min(count, there), before_it_goes, moved.events
-                )
-        except DeadLetterUnreadable as error:
-            moved.stopped = Stop(code=error.code, detail=error.message)
+                moved.stopped = _move_all(connection, queue, min(count, there), before_it_goes, moved.events)
         except BrokerUnavailable as error:
             detail = f"{error.message}; the next message may be in both queues"
             moved.stopped = Stop(code=error.code, detail=detail[:300])
         return moved
 
     def _send_back(self, channel: Any, letter: Letter, destination: str) -> None:
+        if letter.is_unreadable:
+            raise _CannotBeMoved("unreadable", "its properties are lost, and with them which event it is")
         if destination not in self._work_queues:
             raise _CannotBeMoved("unknown_origin", f"{destination[:100]!r} is no work queue")
         try:
@@ -182,47 +170,26 @@ def _known_depth(connection: BriefConnection, queue: str) -> int:
     return depth
 
 
-def _read(connection: BriefConnection, queue: str, wanted: int, letters: list[Letter]) -> None:
-    def arrived(_channel: Any, _method: Any, properties: Any, body: bytes) -> None:
-        letters.append(Letter(body=body, properties=properties))
-
-    connection.channel.basic_qos(prefetch_count=wanted)
-    connection.channel.basic_consume(dead_letter_queue(queue), arrived, auto_ack=False)
-    before = -1
-    # Fewer may come than there were: somebody else has taken them.
-    while before < len(letters) < wanted:
-        before = len(letters)
-        connection.read(QUIET_S)
-
-
-def _move_each(
+def _move_all(
     connection: BriefConnection,
-    source: str,
+    queue: str,
     count: int,
     before_it_goes: Callable[[Any, Letter], None],
     events: list[str | None],
 ) -> Stop | None:
-    channel = connection.channel
     enough_at = time.monotonic() + MOVING_LIMIT_S
-    for _ in range(count):
-        if time.monotonic() >= enough_at:
-            return Stop(code="time_is_up", detail=f"not all within {MOVING_LIMIT_S:g} s")
-        connection.go_on()
-        method, letter = _next(channel, source)
-        if letter is None:
+    while len(events) < count:
+        held = hold_oldest(connection, dead_letter_queue(queue), _known_depth(connection, queue))
+        if not held:
             return None
-        try:
-            before_it_goes(channel, letter)
-        except _CannotBeMoved as error:
-            return error.stop
-        channel.basic_ack(method.delivery_tag)
-        events.append(letter.event_id)
+        for tag, letter in held[: count - len(events)]:
+            if time.monotonic() >= enough_at:
+                return Stop(code="time_is_up", detail=f"not all within {MOVING_LIMIT_S:g} s")
+            connection.go_on()
+            try:
+                before_it_goes(connection.channel, letter)
+            except _CannotBeMoved as error:
+                return error.stop
+            connection.channel.basic_ack(tag)
+            events.append(letter.event_id)
     return None
-
-
-def _next(channel: Any, source: str) -> tuple[Any, Letter | None]:
-    try:
-        method, properties, body = channel.basic_get(source, auto_ack=False)
-    except _CANNOT_BE_READ as error:
-        raise DeadLetterUnreadable(f"a dead letter cannot be read: {type(error).__name__}") from error
-    return method, None if method is None else Letter(body=body, properties=properties)

@@ -13,6 +13,8 @@ ERROR_CODE_HEADER = "x-error-code"
 FAILED_AT_HEADER = "x-failed-at"
 ORIGIN_QUEUE_HEADER = "x-origin-queue"
 ORIGIN_EXCHANGE_HEADER = "x-origin-exchange"
+UNREADABLE_HEADER = "x-unreadable-properties"
+"""In place of all properties of a message that a client library cannot read."""
 
 FAILURE_HEADERS = (
     ERROR_HEADER,

@@ -19,6 +19,7 @@ from shared.messaging.headers import (
     FAILURE_HEADERS,
     ORIGIN_EXCHANGE_HEADER,
     ORIGIN_QUEUE_HEADER,
+    UNREADABLE_HEADER,
     count_of,
     is_deaths_header,
 )
@@ -38,6 +39,11 @@ class Letter:
     @property
     def headers(self) -> Mapping[Any, Any]:
         return self.properties.headers or {}
+
+    @property
+    def is_unreadable(self) -> bool:
+        """What it was sent with is lost to us, its id too: it cannot be sent again as it was."""
+        return UNREADABLE_HEADER in self.headers
 
     @property
     def event_id(self) -> str | None:

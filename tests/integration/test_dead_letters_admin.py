@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -98,6 +99,20 @@ class TestLooking:
 
         _depth_is(broker, DEAD, there)
         assert _ids(broker.take(DEAD)) == _numbers(there)
+
+    def test_more_or_fewer_in_turn_change_nothing_either(self, broker: Broker, dead_letters: DeadLetters) -> None:
+        _bury(broker, *_numbers(130))
+
+        for limit in (5, 1, 100, 3, 50):
+            _depth_is(broker, DEAD, 130)
+            assert [letter.event_id for letter in dead_letters.peek(QUEUE, limit)] == _numbers(limit)
+        _depth_is(broker, DEAD, 130)
+        dead_letters.redrive(QUEUE, 2)
+        _depth_is(broker, DEAD, 128)
+        dead_letters.peek(QUEUE, 1)
+        _depth_is(broker, DEAD, 128)
+
+        assert _ids(broker.take(DEAD)) == _numbers(130)[2:]
 
     def test_a_letter_says_what_happened_to_it(self, broker: Broker, dead_letters: DeadLetters) -> None:
         _bury(broker, "event-1", correlation_id="req-1")
@@ -266,8 +281,8 @@ class TestBackToWork:
         assert moved == sorted(moved)
         assert left == sorted(left)
 
-    def test_what_fails_again_meanwhile_is_not_sent_again(self, broker: Broker, dead_letters: DeadLetters) -> None:
-        """Two movers of as many as there are: together they move each once."""
+    def test_no_more_go_than_there_are(self, broker: Broker, dead_letters: DeadLetters) -> None:
+        """Given more asked for than there are, twice, then each goes once."""
         _bury(broker, *_numbers(20))
 
         first, second = dead_letters.redrive(QUEUE, 15), dead_letters.redrive(QUEUE, 15)
@@ -285,6 +300,51 @@ class TestDiscarding:
         assert (moved.events, moved.stopped) == (_numbers(2), None)
         assert broker.depth(QUEUE) == 0
         assert _ids(broker.take(DEAD)) == _numbers(5)[2:]
+
+
+class RawHeaders(pika.BasicProperties):
+    """A header table as bytes, for what no client library would write."""
+
+    def __init__(self, table: bytes) -> None:
+        super().__init__()
+        self._table = table
+
+    def encode(self) -> list[bytes]:
+        only_headers = 0x2000
+        return [struct.pack(">HI", only_headers, len(self._table)), self._table]
+
+
+def _nested(levels: int) -> bytes:
+    table = b""
+    for _ in range(levels):
+        table = b"\x01aF" + struct.pack(">I", len(table)) + table
+    return table
+
+
+class TestPropertiesThatCannotBeRead:
+    @pytest.mark.parametrize(
+        "table", [b"\x04whenT" + struct.pack(">Q", 2**62), _nested(1_500)], ids=["a far time", "a deep table"]
+    )
+    def test_it_is_shown_and_stays_until_it_is_discarded(
+        self, broker: Broker, dead_letters: DeadLetters, table: bytes
+    ) -> None:
+        broker.publish("", DEAD, b"poison", RawHeaders(table))
+        _bury(broker, "event-1")
+
+        letters = dead_letters.peek(QUEUE, 2)
+        _depth_is(broker, DEAD, 2)
+        redriven = dead_letters.redrive(QUEUE, 2)
+        _depth_is(broker, DEAD, 2)
+        discarded = dead_letters.discard(QUEUE, 1)
+
+        assert [(letter.body, letter.is_unreadable) for letter in letters] == [
+            (b"poison", True),
+            (b'{"number": "event-1"}', False),
+        ]
+        assert redriven.stopped is not None
+        assert (redriven.events, redriven.stopped.code) == ([], "unreadable")
+        assert (discarded.events, discarded.stopped) == ([None], None)
+        assert _ids(broker.take(DEAD)) == ["event-1"]
 
 
 class TestOverHttp:

@@ -18,7 +18,6 @@ CODES = {
     "CartNotOpen": "cart_not_open",
     "Conflict": "conflict",
     "DatabaseUnavailable": "database_unavailable",
-    "DeadLetterUnreadable": "dead_letter_unreadable",
     "DeadLettersNotFound": "dead_letters_not_found",
     "Forbidden": "forbidden",
     "ForeignReservation": "foreign_reservation",
