@@ -18,9 +18,11 @@ from gateway.metrics_folder import MetricsFolder
 from gateway.rpc import RpcClient
 from gateway.server import GatewayServer, bind
 from gateway.settings import GatewaySettings
+from shared.choreography import load_choreography
 from shared.config import Source
 from shared.errors import Misconfigured
 from shared.logs import configure_logs
+from shared.messaging.dead_letters import DeadLetters
 
 
 def main() -> int:
@@ -29,6 +31,7 @@ def main() -> int:
         # Before the fork: a key made here is the same in all workers.
         auth = authentication(settings.auth)
         client = RpcClient(settings.process.amqp_uri, timeout_s=settings.rpc_timeout_s)
+        dead_letters = _dead_letters(settings)
     except Misconfigured as error:
         sys.stderr.write(f"gateway: {error}\n")
         return 2
@@ -39,7 +42,7 @@ def main() -> int:
     def load_app(is_stopping: Callable[[], bool]) -> Flask:
         # In the worker, after the fork: each has its own copy of the client and starts its own thread.
         client.start()
-        return create_app(settings.http, client, auth, is_stopping=is_stopping)
+        return create_app(settings.http, client, auth, dead_letters=dead_letters, is_stopping=is_stopping)
 
     try:
         listener = bind(settings.host, settings.port, exactly=settings.port_is_named)
@@ -49,6 +52,11 @@ def main() -> int:
         return 1
     GatewayServer(settings, listener, load_app, client.close, figures).run()
     return 0
+
+
+def _dead_letters(settings: GatewaySettings) -> DeadLetters:
+    queues = [name for name, _ in load_choreography().work_queues()]
+    return DeadLetters(settings.process.amqp_uri, queues, limit_s=settings.rpc_timeout_s)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from gateway import carts, health, inventory, live, metrics, orders, payments, products, psp, reservations
+from gateway import admin, carts, health, inventory, live, metrics, orders, payments, products, psp, reservations
+from gateway.admin.desk import DeadLetterDesk, register_desk
 from gateway.auth.composition import Authentication, nobody
 from gateway.auth.guard import install_guard
 from gateway.auth.limits import install_limits
@@ -30,6 +31,7 @@ def create_app(
     services: Services,
     auth: Authentication | None = None,
     *,
+    dead_letters: DeadLetterDesk | None = None,
     is_stopping: Callable[[], bool] = lambda: False,
 ) -> Flask:
     """A Flask application that asks ``services`` for everything; starts nothing and connects to nothing.
@@ -47,12 +49,13 @@ def create_app(
     register_services(app, measured)
     register_placer(app, OrderPlacer(measured, timeout_s=settings.place_timeout_s, on_batch=figures.batch))
     live.register_feed(app, Feed(measured, is_stopping=is_stopping, on_change=figures.streams_open))
+    register_desk(app, dead_letters)
     install_security_headers(app)
     install_request_ids(app)
     api = create_api(app)
     install_guard(app, auth.verifier)
     install_limits(app, settings.rate_limits)
-    for noun in (orders, live, carts, payments, products, inventory, reservations, psp, health, metrics):
+    for noun in (orders, live, carts, payments, products, inventory, reservations, psp, health, metrics, *admin.NOUNS):
         api.register_blueprint(noun.blueprint)
     # Probes and load balancers look at the root: they should not change with the API's version.
     api.register_blueprint(health.blueprint, name="probes", url_prefix="/health")

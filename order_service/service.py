@@ -10,7 +10,7 @@ from typing import Any
 
 from nameko_sqlalchemy import Database
 
-from order_service import cart_requests, handlers, listings, placing, requests, schemas
+from order_service import audit_requests, cart_requests, handlers, listings, placing, requests, schemas
 from order_service.models import Base
 from shared import audit, idempotency, inbox
 from shared.caller import CallerProvider
@@ -147,6 +147,21 @@ class OrderService:
     def remove_cart_item(self, cart_id: Any, item: Any) -> dict[str, Any]:
         with transaction(self.database) as tx:
             return cart_requests.remove_cart_item(tx, self.caller, cart_id, item)
+
+    @rpc
+    def record_audit(
+        self,
+        action: Any,
+        object_type: Any,
+        object_id: Any,
+        request_id: Any = None,
+        before: Any = None,
+        after: Any = None,
+        idempotency_key: Any = None,
+    ) -> dict[str, bool]:
+        entry = audit_requests.read_audit_entry(action, object_type, object_id, request_id, before, after)
+        with transaction(self.database) as tx:
+            return audit_requests.record_audit(tx, self.caller, entry, idempotency_key)
 
     @rpc
     def health(self) -> dict[str, str]:
