@@ -1,0 +1,2 @@
+REQUESTS = {}
+ANSWERS = {}
