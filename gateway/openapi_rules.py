@@ -16,8 +16,6 @@ from gateway.openapi_links import links_of
 from gateway.openapi_text import DESCRIPTION, SUMMARY
 
 METHODS = ("get", "post", "put", "patch", "delete")
-# Asked by machines, every few seconds and without a token: neither limited nor waiting for anybody.
-_PROBES = frozenset({"health", "probes"})
 _CREATED, _ACCEPTED, _NOT_MODIFIED = "201", "202", "304"
 
 Json = dict[str, Any]
@@ -70,7 +68,6 @@ def _operation_id(operation: Json) -> str:
 def _problems(operation: Json, *, has_id: bool) -> set[int]:
     """Every status that a refusal of this operation can have; 500 is no part of any promise."""
     headers = _header_names(operation)
-    is_probe = operation["tags"][0] in _PROBES
     said = {int(status) for status in operation["responses"] if status.isdigit() and int(status) >= 400}
     # A query parameter that is not known is refused everywhere.
     return (said | {422}) - {500} | {
@@ -79,7 +76,7 @@ def _problems(operation: Json, *, has_id: bool) -> set[int]:
             (401, bool(operation.get("security"))),
             (403, bool(operation.get("security"))),
             (503, bool(operation.get("security"))),
-            (429, not is_probe),
+            (429, bool(operation.get("security"))),
             (404, has_id),
             (400, "requestBody" in operation or "Idempotency-Key" in headers),
             (409, "Idempotency-Key" in headers),

@@ -1,0 +1,161 @@
+"""What schemathesis cannot know of this API, in its own terms; loaded by it through SCHEMATHESIS_HOOKS.
+
+Owns: fresh keys, things that exist, tokens, and which refusals say nothing about a request's form.
+Must not know: single operations, where it can be helped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+from collections import defaultdict
+from typing import Any
+
+import requests
+import schemathesis
+from schemathesis.core.parameters import ParameterLocation
+from schemathesis.openapi.checks import RejectedPositiveData
+
+from .shop import PRODUCTS
+from .tokens import CUSTOMER, SELLER, VARIABLE
+
+KEY = "Idempotency-Key"
+ITEMS = [product["item"] for product in PRODUCTS]
+TIMEOUT_S = 30.0
+# Refused for its form: the document should have said so. Any other code is about what there is: items, amounts, keys.
+FORM_CODES = frozenset(
+    {
+        "bad_request",
+        "malformed_json",
+        "idempotency_key_required",
+        "invalid_idempotency_key",
+        "unsupported_media_type",
+        "payload_too_large",
+        "method_not_allowed",
+        "precondition_required",
+        "invalid_request",
+    }
+)
+_TOKENS: dict[str, str] = json.loads(os.environ.get(VARIABLE, "{}"))
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+# With the seed of the run, so that a run can be repeated.
+_random = random.Random(os.environ.get("ORDERSAGA_FUZZ_SEED", "0"))  # noqa: S311
+_sent = 0
+_known: dict[str, list[str]] = defaultdict(list)
+
+
+@schemathesis.hook
+def before_call(context: Any, case: Any, kwargs: Any) -> None:
+    """Random ids name nothing and random items are not sold: most requests should get further than that."""
+    global _sent  # noqa: PLW0603
+    _sent += 1
+    if KEY in (case.headers or {}) and not _is_negative(case, ParameterLocation.HEADER) and _mostly():
+        case.headers[KEY] = f"{str(case.headers[KEY])[:200]}.{_sent}"
+    if case.path_parameters and not _is_negative(case, ParameterLocation.PATH) and _mostly():
+        for name in case.path_parameters:
+            if known := _known[name]:
+                case.path_parameters[name] = _random.choice(known)
+    if isinstance(case.body, dict) and not _is_negative(case, ParameterLocation.BODY) and _mostly():
+        _make_real(case.body)
+
+
+@schemathesis.hook
+def after_call(context: Any, case: Any, response: Any) -> None:
+    """Remembers what now exists, by the name of the path parameter that it can fill."""
+    if case.method == "POST" and response.status_code in (200, 201, 202) and "Location" not in case.path:
+        _remember(response)
+
+
+def _remember(response: Any) -> None:
+    body = response.json()
+    noun = response.request.url.split("/api/v1/")[-1].split("/")[0].split("?")[0]
+    location = (response.headers.get("location") or [""])[0]
+    found = re.search(r"/api/v1/(\w+?)s/([^/?]+)$", location)
+    if found:
+        _keep("item" if found[1] == "product" else f"{found[1]}_id", found[2])
+    if noun == "orders" and isinstance(body.get("payment"), dict) and body["payment"].get("paymentId"):
+        _keep("payment_id", body["payment"]["paymentId"])
+
+
+def _keep(name: str, value: str) -> None:
+    """The latest ones: older things have ended."""
+    if value not in _known[name]:
+        _known[name] = [*_known[name][-30:], value]
+
+
+def _make_real(body: dict[str, Any]) -> None:
+    """The same request about things that exist, in the name of whoever sends it."""
+    for name, value in (("userId", CUSTOMER), ("sellerId", SELLER)):
+        if name in body:
+            body[name] = value
+    if "onHand" not in body and isinstance(body.get("item"), str):
+        body["item"] = _random.choice(ITEMS)
+    for line, item in zip(_lines(body), _random.sample(ITEMS[:3], 3), strict=False):
+        line["item"] = item
+    if isinstance(body.get("items"), list):
+        # One seller in most orders; the rest of a long list would be unknown.
+        body["items"] = body["items"][: _random.choice((1, 1, 2, 3))]
+        body.pop("price", None)
+        body.pop("currency", None)
+    if "reservationId" in body and _known["reservation_id"]:
+        body["reservationId"] = _random.choice(_known["reservation_id"])
+    if "paymentMethod" in body:
+        body["paymentMethod"] = _random.choice(("tok_success", "tok_success", "tok_card_declined", "tok_slow"))
+
+
+def _lines(body: dict[str, Any]) -> list[dict[str, Any]]:
+    lines = body.get("items")
+    return [line for line in lines if isinstance(line, dict)] if isinstance(lines, list) else []
+
+
+def _mostly() -> bool:
+    return _random.random() < 0.75  # noqa: PLR2004
+
+
+def _is_negative(case: Any, location: ParameterLocation) -> bool:
+    return case.meta is not None and case.meta.is_negative_at(location)
+
+
+@schemathesis.hook
+def filter_failure(context: Any, failure: Any, case: Any, response: Any) -> bool:
+    """A well-formed request may still be refused for what it is about; the document cannot say what there is."""
+    return not (isinstance(failure, RejectedPositiveData) and _is_about_what_there_is(response))
+
+
+def _is_about_what_there_is(response: Any) -> bool:
+    try:
+        problem = response.json()
+    except ValueError:
+        return False
+    # A cursor has a form, but only those from an answer mean anything.
+    is_cursor = [error.get("parameter") for error in problem.get("errors", ())] == ["cursor"]
+    return problem.get("code") not in FORM_CODES or is_cursor
+
+
+@schemathesis.check
+def repeated_with_the_same_key(ctx: Any, response: Any, case: Any) -> None:
+    """The same request once more gives the same answer and says that it is not new."""
+    request = response.request
+    if not 200 <= response.status_code < 300 or KEY not in request.headers or not _mostly():  # noqa: PLR2004
+        return
+    with requests.Session() as session:
+        again = session.send(request.copy(), timeout=TIMEOUT_S)
+    assert again.status_code == response.status_code, f"repeated: {again.status_code} {again.text}"
+    assert again.headers.get("Idempotent-Replayed") == "true", f"repeated: {dict(again.headers)}"
+    assert again.json() == response.json(), f"repeated: {again.text}"
+
+
+if _TOKENS:
+
+    @schemathesis.auth()
+    class TokenOfARoleThatMay:
+        """Each operation is called in the name of somebody who may use it."""
+
+        def get(self, case: Any, context: Any) -> str | None:
+            roles = [role for role in case.operation.definition.raw.get("x-roles", ()) if role in _TOKENS]
+            return _TOKENS[_random.choice(roles)] if roles else None
+
+        def set(self, case: Any, data: str, context: Any) -> None:
+            case.headers = {**(case.headers or {}), "Authorization": f"Bearer {data}"}
