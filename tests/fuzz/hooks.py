@@ -39,7 +39,8 @@ FORM_CODES = frozenset(
     }
 )
 _TOKENS: dict[str, str] = json.loads(os.environ.get(VARIABLE, "{}"))
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_LOCATION = re.compile(r"/api/v1/(\w+?)s/([^/?]+)$")
+_PAYMENT_OF_AN_ORDER = re.compile(rb'"payment":\{"paymentId":"([^"]+)"')
 # With the seed of the run, so that a run can be repeated.
 _random = random.Random(os.environ.get("ORDERSAGA_FUZZ_SEED", "0"))  # noqa: S311
 _sent = 0
@@ -47,11 +48,21 @@ _known: dict[str, list[str]] = defaultdict(list)
 
 
 @schemathesis.hook
+def before_load_schema(context: Any, raw_schema: dict[str, Any]) -> None:
+    """Where nobody has to say who they are, nobody can be refused for not saying it."""
+    if not _TOKENS:
+        for item in raw_schema["paths"].values():
+            for operation in item.values():
+                if isinstance(operation, dict):
+                    operation.pop("security", None)
+
+
+@schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
     """Random ids name nothing and random items are not sold: most requests should get further than that."""
     global _sent  # noqa: PLW0603
     _sent += 1
-    if KEY in (case.headers or {}) and not _is_negative(case, ParameterLocation.HEADER) and _mostly():
+    if KEY in (case.headers or {}) and not _is_negative(case, ParameterLocation.HEADER) and _random.random() < 0.95:  # noqa: PLR2004
         case.headers[KEY] = f"{str(case.headers[KEY])[:200]}.{_sent}"
     if case.path_parameters and not _is_negative(case, ParameterLocation.PATH) and _mostly():
         for name in case.path_parameters:
@@ -64,19 +75,11 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
 @schemathesis.hook
 def after_call(context: Any, case: Any, response: Any) -> None:
     """Remembers what now exists, by the name of the path parameter that it can fill."""
-    if case.method == "POST" and response.status_code in (200, 201, 202) and "Location" not in case.path:
-        _remember(response)
-
-
-def _remember(response: Any) -> None:
-    body = response.json()
-    noun = response.request.url.split("/api/v1/")[-1].split("/")[0].split("?")[0]
     location = (response.headers.get("location") or [""])[0]
-    found = re.search(r"/api/v1/(\w+?)s/([^/?]+)$", location)
-    if found:
+    if found := _LOCATION.search(location):
         _keep("item" if found[1] == "product" else f"{found[1]}_id", found[2])
-    if noun == "orders" and isinstance(body.get("payment"), dict) and body["payment"].get("paymentId"):
-        _keep("payment_id", body["payment"]["paymentId"])
+    if found := _PAYMENT_OF_AN_ORDER.search(response.content):
+        _keep("payment_id", found[1].decode())
 
 
 def _keep(name: str, value: str) -> None:
@@ -138,7 +141,7 @@ def _is_about_what_there_is(response: Any) -> bool:
 def repeated_with_the_same_key(ctx: Any, response: Any, case: Any) -> None:
     """The same request once more gives the same answer and says that it is not new."""
     request = response.request
-    if not 200 <= response.status_code < 300 or KEY not in request.headers or not _mostly():  # noqa: PLR2004
+    if request.method == "OPTIONS" or not 200 <= response.status_code < 300 or KEY not in request.headers:  # noqa: PLR2004
         return
     with requests.Session() as session:
         again = session.send(request.copy(), timeout=TIMEOUT_S)
