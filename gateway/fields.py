@@ -65,9 +65,7 @@ class Text(fields.String):
     }
 
     def __init__(self, *, max_length: int, **options: Any) -> None:
-        super().__init__(
-            validate=validate.Length(min=1, max=max_length), metadata={"pattern": self.pattern}, **options
-        )
+        super().__init__(validate=validate.Length(min=1, max=max_length), metadata={"pattern": self.pattern}, **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
         text = super()._deserialize(value, attr, data, **kwargs)

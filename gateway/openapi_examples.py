@@ -76,9 +76,13 @@ REQUESTS: Examples = {
         "a charge has succeeded": {
             "id": "evt_1",
             "type": "charge.succeeded",
-            "data": {"key": f"{_PAYMENT_ID}:1", "reference": "psp_1", "status": "succeeded", "reason": None},
-            "createdAt": _CONFIRMED_AT,
-        }
+            "data": {"key": f"{_PAYMENT_ID}:1", "reference": "psp_1"},
+        },
+        "a charge was declined": {
+            "id": "evt_2",
+            "type": "charge.failed",
+            "data": {"key": f"{_PAYMENT_ID}:1", "reason": "insufficient_funds"},
+        },
     },
 }
 

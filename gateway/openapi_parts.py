@@ -148,5 +148,10 @@ def _example(code: str) -> Json:
         "code": code,
         "requestId": "0190b4e2-7a3c-7c51-9d1e-3f6a1b2c4d5e",
     }
-    errors = [{"pointer": "#/items/0/quantity", "detail": "Must be greater than or equal to 1 and less than or equal to 1000."}]
+    errors = [
+        {
+            "pointer": "#/items/0/quantity",
+            "detail": "Must be greater than or equal to 1 and less than or equal to 1000.",
+        }
+    ]
     return {**problem, "errors": errors} if code == "invalid_request" else problem

@@ -23,7 +23,11 @@ Json = dict[str, Any]
 
 def complete(document: Json) -> Json:
     """The document with everything that holds for all; changes and returns ``document``."""
-    document["info"] |= {"summary": SUMMARY, "description": DESCRIPTION, "license": {"name": "MIT", "identifier": "MIT"}}
+    document["info"] |= {
+        "summary": SUMMARY,
+        "description": DESCRIPTION,
+        "license": {"name": "MIT", "identifier": "MIT"},
+    }
     document["servers"] = [{"url": "/", "description": "Where this document comes from"}]
     for path, method, operation in operations(document):
         _complete(operation, method, "{" in path)
@@ -124,4 +128,6 @@ def _show_examples(operation: Json) -> None:
 
 
 def _named(examples: Mapping[str, Any]) -> Json:
-    return {re.sub(r"[^A-Za-z0-9]+", "-", title): {"summary": title, "value": value} for title, value in examples.items()}
+    return {
+        re.sub(r"[^A-Za-z0-9]+", "-", title): {"summary": title, "value": value} for title, value in examples.items()
+    }

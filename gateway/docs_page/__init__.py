@@ -43,7 +43,9 @@ def create_blueprint(document: Callable[[], bytes]) -> Blueprint:
 @public
 def page() -> Response:
     text = (_HERE / "page.html").read_text(encoding="utf-8")
-    response = Response(text.replace("{{ files }}", f"/docs/files/{_version()}"), content_type="text/html; charset=utf-8")
+    response = Response(
+        text.replace("{{ files }}", f"/docs/files/{_version()}"), content_type="text/html; charset=utf-8"
+    )
     response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "no-referrer"

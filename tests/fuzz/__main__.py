@@ -20,9 +20,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from ops.stack import Stack
+from ops.state import SIGNING_VARIABLE
 
-from .shop import FOLDER, counts, settled, stack_to_fuzz
-from .tokens import VARIABLE, tokens_of
+from .shop import FOLDER, counts, filled, settled, stack_to_fuzz
+from .tokens import tokens_of
+from .variables import KNOWN, SEED, TOKENS
 
 ROOT = Path(__file__).parents[2]
 HOOKS = "tests.fuzz.hooks"
@@ -49,12 +51,13 @@ def main(examples: int, quick: bool, seed: int | None, only: str | None, keep_st
     for violation in broken:
         console.print(f"[bold red]✗[/] {escape(violation)}")
     good = is_good and work.is_done and not broken
-    console.print(f"{'[green]all as documented[/]' if good else '[red]not as documented[/]'}; {time.monotonic() - started:.0f} s, seed {seed}")
+    console.print(
+        f"{'[green]all as documented[/]' if good else '[red]not as documented[/]'}; {time.monotonic() - started:.0f} s, seed {seed}"
+    )
     sys.exit(0 if good else 1)
 
 
 def _fuzz(stack: Stack, *, examples: int, seed: int, only: str | None) -> bool:
-    tokens = tokens_of(stack)
     report = FOLDER / "fuzz.json"
     chosen = ("--include-operation-id-regex", only) if only else ()
     command = (
@@ -77,11 +80,13 @@ def _fuzz(stack: Stack, *, examples: int, seed: int, only: str | None) -> bool:
     environment = {
         **os.environ,
         "SCHEMATHESIS_HOOKS": HOOKS,
-        "ORDERSAGA_FUZZ_SEED": str(seed),
         "PYTHONPATH": str(ROOT),
-        VARIABLE: json.dumps(dict(tokens)),
+        SEED: str(seed),
+        TOKENS: json.dumps(dict(tokens_of(stack))),
+        KNOWN: json.dumps(filled(stack)),
+        SIGNING_VARIABLE: stack.environment()[SIGNING_VARIABLE],
     }
-    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0  # noqa: S603
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0
 
 
 def _read(report: Path) -> Mapping[str, Any]:

@@ -11,6 +11,7 @@ import os
 import random
 import re
 from collections import defaultdict
+from datetime import UTC, datetime
 from typing import Any
 
 import requests
@@ -18,10 +19,14 @@ import schemathesis
 from schemathesis.core.parameters import ParameterLocation
 from schemathesis.openapi.checks import RejectedPositiveData
 
-from .shop import PRODUCTS
-from .tokens import CUSTOMER, SELLER, VARIABLE
+from ops.state import SIGNING_VARIABLE
+from payment_service.webhooks import sign
 
-KEY = "Idempotency-Key"
+from .shop import PRODUCTS
+from .tokens import CUSTOMER, SELLER
+from .variables import KNOWN, SEED, TOKENS
+
+KEY, SIGNATURE = "Idempotency-Key", "PSP-Signature"
 ITEMS = [product["item"] for product in PRODUCTS]
 TIMEOUT_S = 30.0
 # Refused for its form: the document should have said so. Any other code is about what there is: items, amounts, keys.
@@ -38,13 +43,13 @@ FORM_CODES = frozenset(
         "invalid_request",
     }
 )
-_TOKENS: dict[str, str] = json.loads(os.environ.get(VARIABLE, "{}"))
+_TOKENS: dict[str, str] = json.loads(os.environ.get(TOKENS, "{}"))
 _LOCATION = re.compile(r"/api/v1/(\w+?)s/([^/?]+)$")
 _PAYMENT_OF_AN_ORDER = re.compile(rb'"payment":\{"paymentId":"([^"]+)"')
 # With the seed of the run, so that a run can be repeated.
-_random = random.Random(os.environ.get("ORDERSAGA_FUZZ_SEED", "0"))  # noqa: S311
+_random = random.Random(os.environ.get(SEED, "0"))  # noqa: S311
 _sent = 0
-_known: dict[str, list[str]] = defaultdict(list)
+_known: dict[str, list[str]] = defaultdict(list, json.loads(os.environ.get(KNOWN, "{}")))
 
 
 @schemathesis.hook
@@ -62,7 +67,7 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
     """Random ids name nothing and random items are not sold: most requests should get further than that."""
     global _sent  # noqa: PLW0603
     _sent += 1
-    if KEY in (case.headers or {}) and not _is_negative(case, ParameterLocation.HEADER) and _random.random() < 0.95:  # noqa: PLR2004
+    if KEY in (case.headers or {}) and not _is_negative(case, ParameterLocation.HEADER) and _random.random() < 0.95:
         case.headers[KEY] = f"{str(case.headers[KEY])[:200]}.{_sent}"
     if case.path_parameters and not _is_negative(case, ParameterLocation.PATH) and _mostly():
         for name in case.path_parameters:
@@ -70,6 +75,16 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
                 case.path_parameters[name] = _random.choice(known)
     if isinstance(case.body, dict) and not _is_negative(case, ParameterLocation.BODY) and _mostly():
         _make_real(case.body)
+    if SIGNATURE in (case.headers or {}) and not _is_negative(case, ParameterLocation.HEADER) and _mostly():
+        kwargs["auth"] = _signed
+
+
+def _signed(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """As the provider would: otherwise nothing gets further than the signature."""
+    body = request.body or b""
+    text = body if isinstance(body, str) else body.decode(errors="replace")
+    request.headers[SIGNATURE] = sign(text, secret=os.environ[SIGNING_VARIABLE], at=datetime.now(UTC))
+    return request
 
 
 @schemathesis.hook
@@ -83,9 +98,9 @@ def after_call(context: Any, case: Any, response: Any) -> None:
 
 
 def _keep(name: str, value: str) -> None:
-    """The latest ones: older things have ended."""
+    """The first ones, and the latest: older things have ended."""
     if value not in _known[name]:
-        _known[name] = [*_known[name][-30:], value]
+        _known[name] = [*_known[name][:20], *_known[name][20:][-30:], value]
 
 
 def _make_real(body: dict[str, Any]) -> None:
@@ -114,7 +129,7 @@ def _lines(body: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _mostly() -> bool:
-    return _random.random() < 0.75  # noqa: PLR2004
+    return _random.random() < 0.75
 
 
 def _is_negative(case: Any, location: ParameterLocation) -> bool:
@@ -141,7 +156,7 @@ def _is_about_what_there_is(response: Any) -> bool:
 def repeated_with_the_same_key(ctx: Any, response: Any, case: Any) -> None:
     """The same request once more gives the same answer and says that it is not new."""
     request = response.request
-    if request.method == "OPTIONS" or not 200 <= response.status_code < 300 or KEY not in request.headers:  # noqa: PLR2004
+    if request.method == "OPTIONS" or not 200 <= response.status_code < 300 or KEY not in request.headers:
         return
     with requests.Session() as session:
         again = session.send(request.copy(), timeout=TIMEOUT_S)

@@ -5,19 +5,18 @@ Owns: its settings, what is in the shop at first, and what must hold at the end.
 
 from __future__ import annotations
 
-import json
-import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ops.gateway_client import GatewayClient
 from ops.invariants import Books, OpenWork, open_work, violations
 from ops.stack import Stack
 from ops.waiting import holds_within
 from tests.harness.broker import Broker
 
-from .tokens import SELLER, tokens_of
+from .tokens import CUSTOMER, SELLER
 
 FOLDER = Path(__file__).parents[2] / ".stack-fuzz"
 SETTINGS = {
@@ -27,7 +26,7 @@ SETTINGS = {
     "FINISH_DEADLINE_S": "20",
     "RESERVED_GRACE_S": "5",
     "RESERVATION_TTL_S": "30",
-    "MANUAL_PAYMENT_TTL_S": "15",
+    "MANUAL_PAYMENT_TTL_S": "60",
     "PSP_LIMIT_S": "5",
     # An empty value would mean the default.
     "LOGIN_RATE_LIMIT": "1000000/second",
@@ -40,8 +39,9 @@ PRODUCTS: tuple[Mapping[str, Any], ...] = (
     {"item": "fuzz-vase", "sellerId": SELLER, "onHand": 1_000_000, "requiresApproval": True},
     {"item": "fuzz-lamp", "sellerId": "smith", "onHand": 1_000_000},
 )
+UNPAID_ORDERS = 20
 _SETTLE_S = 90.0
-_TIMEOUT_S = 20.0
+_READY_S = 15.0
 
 
 @contextmanager
@@ -49,25 +49,33 @@ def stack_to_fuzz(*, keep: bool) -> Iterator[Stack]:
     """A fresh one: what a seed finds must not depend on what an earlier run left."""
     stack = Stack(FOLDER)
     stack.down(delete_data=True)
-    stack.up(settings=SETTINGS)
     try:
-        _fill(stack)
+        stack.up(settings=SETTINGS)
         yield stack
     finally:
         if not keep:
             stack.down(delete_data=True)
 
 
-def _fill(stack: Stack) -> None:
-    url = f"{stack.environment()['GATEWAY_URL']}/api/v1/products"
-    token = tokens_of(stack).get("ADMIN")
+def filled(stack: Stack) -> Mapping[str, Sequence[str]]:
+    """Puts products into the shop and orders that wait to be paid; ids of what there is, by path parameter."""
+    client = GatewayClient(stack.environment()["GATEWAY_URL"])
     for product in PRODUCTS:
-        body = {"name": "Made of clay", "price": "10.00", "currency": "EUR", **product}
-        headers = {"Content-Type": "application/json", "Idempotency-Key": f"fill-{product['item']}"}
-        if token:
-            headers["Authorization"] = f"Bearer {token}"
-        request = urllib.request.Request(url, data=json.dumps(body).encode(), headers=headers)  # noqa: S310 - our own
-        urllib.request.urlopen(request, timeout=_TIMEOUT_S).close()  # noqa: S310
+        client.post("/products", {"name": "Made of clay", "price": "10.00", "currency": "EUR", **product})
+    items = [product["item"] for product in PRODUCTS]
+    if not all(holds_within(lambda item=item: client.can_order([item]), timeout_s=_READY_S) for item in items):
+        raise RuntimeError("the order service has not learnt the prices")
+    line = {"item": items[0], "quantity": 2}
+    order = {"userId": CUSTOMER, "items": [line], "paymentMode": "manual"}
+    orders = [client.post("/orders", order)["id"] for _ in range(UNPAID_ORDERS)]
+    holds_within(lambda: all(_payment(client, id_) for id_ in orders), timeout_s=_READY_S)
+    return {"item": items, "order_id": orders, "payment_id": [_payment(client, id_) for id_ in orders]}
+
+
+def _payment(client: GatewayClient, order_id: str) -> str:
+    """Empty as long as its stock is not reserved."""
+    payment = client.get(f"/orders/{order_id}")["payment"]
+    return str(payment["paymentId"]) if payment else ""
 
 
 def settled(stack: Stack) -> tuple[OpenWork, list[str]]:

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 
 from ops.stack import Stack
 
-VARIABLE = "ORDERSAGA_FUZZ_TOKENS"
 CUSTOMER, SELLER = "anna", "potter"
 
 

@@ -15,7 +15,9 @@ from shared.payment_tokens import is_payment_token
 
 CARD = "4242424242424242"
 # What patterns are about: blanks, controls, and digits in groups.
-ODD = st.text(st.sampled_from(" \t\n\x0b\x1c\x1f\x7f\x85\x9f\xa0\u1680\u180e\u2003\u200b\u2028\u202f\u205f\u3000\ufeffa"))
+ODD = st.text(
+    st.sampled_from(" \t\n\x0b\x1c\x1f\x7f\x85\x9f\xa0\u1680\u180e\u2003\u200b\u2028\u202f\u205f\u3000\ufeffa")
+)
 TOKENS = st.from_regex(r"[a-z0-9_]{0,3}[0-9_]{0,30}[a-z0-9_]{0,3}", fullmatch=True)
 
 
