@@ -226,7 +226,7 @@ def _webhook(types: list[str], member: str) -> dict[str, Any]:
 
 
 class Webhook(Document):
-    """What the provider sends; read only after its signature was found right. Members that are not listed are not read."""
+    """What the provider sends; read only after its signature was found right. Other members are not read."""
 
     class Meta(Document.Meta):
         json_schema = {  # noqa: RUF012 -- as marshmallow declares options

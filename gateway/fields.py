@@ -25,7 +25,7 @@ _CONTROL = r"\u0000-\u001f\u007f"
 _BLANK = r"\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 TEXT_PATTERN = rf"^[^{_CONTROL}]*[^{_CONTROL}{_BLANK}][^{_CONTROL}]*$"
 # shared.payment_tokens, for clients; a test compares the two.
-TOKEN_PATTERN = r"^(?!.*_[0-9](_?[0-9]){12,18}(_|$))[A-Za-z][A-Za-z0-9_]{0,63}$"
+TOKEN_PATTERN = r"^(?!.*_[0-9](_?[0-9]){12,18}(_|$))[A-Za-z][A-Za-z0-9_]{0,63}$"  # noqa: S105
 MAX_PAGE = 100
 
 _DIGITS = re.compile(r"[0-9]{1,9}")

@@ -12,7 +12,8 @@ from typing import Any, NoReturn, TypeVar, cast
 
 import marshmallow as ma
 import orjson
-from apispec.ext.marshmallow import MarshmallowPlugin, OpenAPIConverter
+from apispec.ext.marshmallow import MarshmallowPlugin
+from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from flask import Flask, Request, request
 from flask_smorest import Api, Blueprint  # type: ignore[import-untyped]
 from webargs.flaskparser import FlaskParser
@@ -58,7 +59,7 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest has no typ
 
         def declare(view: View) -> View:
             named = Blueprint.doc(operationId=_camel_case(view.__name__))(view)
-            return register(cast(View, _with_strict_query(named)))
+            return cast(View, register(_with_strict_query(named)))
 
         return declare
 
@@ -138,8 +139,9 @@ def _problem_response(description: str) -> dict[str, Any]:
 class _Converter(OpenAPIConverter):
     """Takes what JSON Schema can say and marshmallow cannot from a schema's ``Meta.json_schema``."""
 
-    def schema2jsonschema(self, schema: Any) -> Any:
-        return super().schema2jsonschema(schema) | getattr(schema.Meta, "json_schema", {})
+    def schema2jsonschema(self, schema: Any) -> dict[str, Any]:
+        found = cast(dict[str, Any], super().schema2jsonschema(schema))  # type: ignore[no-untyped-call]
+        return found | getattr(schema.Meta, "json_schema", {})
 
 
 class _Plugin(MarshmallowPlugin):

@@ -19,7 +19,7 @@ SECURITY_SCHEMES: Json = {
         "type": "http",
         "scheme": "bearer",
         "bearerFormat": "JWT",
-        "description": "A token of the issuer, as `Authorization: Bearer …`. `x-roles` of an operation says who may use it.",
+        "description": "As `Authorization: Bearer …`; `x-roles` of an operation says who may use it.",
     }
 }
 
@@ -60,7 +60,7 @@ PARAMETERS: Json = {
         "in": "header",
         "name": "X-Request-Id",
         "required": False,
-        "description": "An id of your own: 1 to 64 letters, digits, `.`, `_` or `-`. Anything else is replaced, not refused.",
+        "description": "An id of your own: 1 to 64 of `A-Z a-z 0-9 . _ -`. Anything else is replaced, not refused.",
         # Whatever it is, the request is not refused for it: a pattern here would say otherwise.
         "schema": {"type": "string", "examples": ["checkout-7f3a"]},
     }
@@ -151,7 +151,7 @@ def _example(code: str) -> Json:
     errors = [
         {
             "pointer": "#/items/0/quantity",
-            "detail": "Must be greater than or equal to 1 and less than or equal to 1000.",
+            "detail": "Must be at least 1.",
         }
     ]
     return {**problem, "errors": errors} if code == "invalid_request" else problem

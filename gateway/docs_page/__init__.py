@@ -1,4 +1,4 @@
-"""The API's description: /openapi.json for programs, /docs for people. Public, and offline: nothing comes from elsewhere.
+"""The API's description: /openapi.json for programs, /docs for people. Public, and nothing comes from elsewhere.
 
 Owns: the page, its files and how long they may be kept. Must not know: what the document says.
 """
@@ -76,4 +76,5 @@ def _revalidated(response: Response) -> Response:
     """May be kept, but is asked for each time: 304 if it is still the same."""
     response.cache_control.no_cache = True
     response.add_etag()
-    return response.make_conditional(request)
+    response.make_conditional(request)
+    return response

@@ -11,9 +11,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
@@ -51,9 +49,8 @@ def main(examples: int, quick: bool, seed: int | None, only: str | None, keep_st
     for violation in broken:
         console.print(f"[bold red]✗[/] {escape(violation)}")
     good = is_good and work.is_done and not broken
-    console.print(
-        f"{'[green]all as documented[/]' if good else '[red]not as documented[/]'}; {time.monotonic() - started:.0f} s, seed {seed}"
-    )
+    verdict = "[green]all as documented[/]" if good else "[red]not as documented[/]"
+    console.print(f"{verdict}; {time.monotonic() - started:.0f} s, seed {seed}")
     sys.exit(0 if good else 1)
 
 
@@ -87,11 +84,6 @@ def _fuzz(stack: Stack, *, examples: int, seed: int, only: str | None) -> bool:
         SIGNING_VARIABLE: stack.environment()[SIGNING_VARIABLE],
     }
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0
-
-
-def _read(report: Path) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = json.loads(report.read_text())
-    return found
 
 
 if __name__ == "__main__":
