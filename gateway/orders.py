@@ -16,6 +16,7 @@ from gateway.etags import IF_NONE_MATCH_PARAMETER, tagged_response
 from gateway.expansion import expanded
 from gateway.openapi import ApiBlueprint
 from gateway.paths import as_uuid, uuid_parameter
+from gateway.placing import place_order_together
 from gateway.request_id import request_id
 from gateway.responses import json_response
 from gateway.schemas import Cancellation, Expansion, Fulfilment, NewOrder, NewReturn, Nothing, OrderQuery
@@ -39,13 +40,7 @@ def place_order(order: dict[str, Any]) -> Response:
     Repeating the request with the same Idempotency-Key gives the same answer and never a second order. Prices come
     from the price list: a `price` is only compared, and refused with 409 if it is another.
     """
-    placed = services().call(
-        ORDER_SERVICE,
-        "place_order",
-        order=order,
-        idempotency_key=idempotency.idempotency_key(),
-        correlation_id=request_id(),
-    )
+    placed = place_order_together(order, idempotency_key=idempotency.idempotency_key(), correlation_id=request_id())
     return _accepted(placed["order"], placed["order"]["id"], replayed=placed["replayed"])
 
 

@@ -26,12 +26,10 @@ class HttpSettings:
     trusted_proxies: int = 0
 
     @classmethod
-    def read(cls, source: Source, *, place_timeout_s: float) -> HttpSettings:
+    def read(cls, source: Source, *, place_timeout_s: float = 5.0) -> HttpSettings:
         # Nought is a number of proxies too, but no count.
         proxies = 0 if source.values.get("TRUSTED_PROXIES") == "0" else source.count("TRUSTED_PROXIES", 0)
-        return cls(
-            place_timeout_s=place_timeout_s, rate_limits=RateLimits.read_from(source), trusted_proxies=proxies
-        )
+        return cls(place_timeout_s=place_timeout_s, rate_limits=RateLimits.read_from(source), trusted_proxies=proxies)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,9 +11,13 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ops import tokens
+from ops.gateway_client import GatewayClient
 from shared.identity import LONGEST_NAME, Identity, Role
 
 CUSTOMER, SHOP = "ada", "seller-1"
+# A demo or a benchmark lasts longer than a login.
+TOKEN_TTL_S = 6 * 3600
 Mint = Callable[[Identity], str]
 Said = Mapping[str, Any]
 
@@ -69,6 +73,20 @@ class People:
         if identity not in self._tokens:
             self._tokens[identity] = self._mint(identity)
         return self._tokens[identity]
+
+
+def people_of(environment: Mapping[str, str]) -> People:
+    """Everybody on the stack that has this environment. Raises StackError where it has no key for tokens."""
+
+    def mint(identity: Identity) -> str:
+        return tokens.mint(environment, identity.subject, identity.roles, identity.seller_id, ttl_s=TOKEN_TTL_S)
+
+    return People(mint)
+
+
+def client_of(environment: Mapping[str, str]) -> GatewayClient:
+    """The gateway of that stack, each request sent by whoever would send it."""
+    return GatewayClient(environment["GATEWAY_URL"], people_of(environment).headers)
 
 
 def sender_of(method: str, path: str, body: bytes | None) -> Identity | None:

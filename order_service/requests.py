@@ -109,39 +109,69 @@ def get_order(tx: Transaction, caller: Identity, order_id: Any) -> dict[str, Any
 
 
 def cancel_order(
-    tx: Transaction, caller: Identity, order_id: Any, by: Any, correlation_id: Any, settings: Settings
+    tx: Transaction,
+    caller: Identity,
+    order_id: Any,
+    by: Any,
+    idempotency_key: Any,
+    correlation_id: Any,
+    settings: Settings,
 ) -> dict[str, Any]:
-    """The order after its cancellation was requested. Raises InvalidRequest, and what the command raises."""
+    """{"order", "replayed"}. Raises InvalidRequest, what the command raises, and what `once` raises."""
+    check_request_ids(idempotency_key, correlation_id)
     asking = _asking(caller, order_id, _requester(by, REQUESTERS), correlation_id)
-    return _told(commands.cancel_order, tx, asking, settings)
+    return _told(commands.cancel_order, tx, asking, idempotency_key, settings)
 
 
 def approve_order(
-    tx: Transaction, caller: Identity, order_id: Any, by: Any, correlation_id: Any, settings: Settings
+    tx: Transaction,
+    caller: Identity,
+    order_id: Any,
+    by: Any,
+    idempotency_key: Any,
+    correlation_id: Any,
+    settings: Settings,
 ) -> dict[str, Any]:
-    """The order once approved. Raises InvalidRequest, and what the command raises."""
+    """As :func:`cancel_order`."""
+    check_request_ids(idempotency_key, correlation_id)
     asking = _asking(caller, order_id, _requester(by, APPROVERS), correlation_id)
-    return _told(commands.approve_order, tx, asking, settings)
+    return _told(commands.approve_order, tx, asking, idempotency_key, settings)
 
 
 def decline_order(
-    tx: Transaction, caller: Identity, order_id: Any, by: Any, correlation_id: Any, settings: Settings
+    tx: Transaction,
+    caller: Identity,
+    order_id: Any,
+    by: Any,
+    idempotency_key: Any,
+    correlation_id: Any,
+    settings: Settings,
 ) -> dict[str, Any]:
-    """The order once declined. Raises InvalidRequest, and what the command raises."""
+    """As :func:`cancel_order`."""
+    check_request_ids(idempotency_key, correlation_id)
     asking = _asking(caller, order_id, _requester(by, APPROVERS), correlation_id)
-    return _told(commands.decline_order, tx, asking, settings)
+    return _told(commands.decline_order, tx, asking, idempotency_key, settings)
 
 
 def _told(
-    command: Callable[[Transaction, Asking, Settings], None], tx: Transaction, asking: Asking, settings: Settings
+    command: Callable[[Transaction, Asking, Settings], None],
+    tx: Transaction,
+    asking: Asking,
+    idempotency_key: str | None,
+    settings: Settings,
 ) -> dict[str, Any]:
-    """The order after ``command``."""
-    command(tx, asking, settings)
-    return get_order(tx, asking.caller, str(asking.order_id))
+    """{"order": as it is after ``command``, "replayed"}."""
+
+    def tell() -> dict[str, Any]:
+        command(tx, asking, settings)
+        return get_order(tx, asking.caller, str(asking.order_id))
+
+    request = {"orderId": str(asking.order_id), "by": asking.by}
+    order, replayed = once(tx, command.__name__, owned_key(asking.caller, idempotency_key), request, tell)
+    return {"order": order, "replayed": replayed}
 
 
 def _asking(caller: Identity, order_id: Any, by: Party | None, correlation_id: Any) -> Asking:
-    check_request_ids(None, correlation_id)
     return Asking(caller=caller, order_id=read_order_id(order_id), by=by, correlation_id=correlation_id)
 
 

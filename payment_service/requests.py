@@ -48,20 +48,24 @@ def get_payment(
 
 
 def create_payment(
-    tx: Transaction, caller: Identity, order_id: Any, correlation_id: Any, settings: Settings
+    tx: Transaction, caller: Identity, order_id: Any, key: Any, correlation_id: Any, settings: Settings
 ) -> dict[str, Any]:
-    """{"payment"}: the one of the order, which was made when its stock was reserved.
+    """{"payment", "replayed"}: the one of the order, which was made when its stock was reserved.
 
     For its customer. Raises InvalidRequest, PaymentNotReady where nothing is known of the order yet, PaymentNotFound,
-    Forbidden.
+    Forbidden and the errors of the key.
     """
-    idempotency.check_request_ids(None, correlation_id)
+    idempotency.check_request_ids(key, correlation_id)
     id_ = _order_id(order_id)
     found = queries.ownership_of_order(tx, id_)
     if found is None:
         raise PaymentNotReady("nothing is to be paid for this order yet", {"orderId": str(id_)})
     _require(caller, found, _no_payment_of(id_), Party.CUSTOMER)
-    return {"payment": _view(tx, id_, settings)}
+    owned = idempotency.owned_key(caller, key)
+    answer, replayed = idempotency.once(
+        tx, "create_payment", owned, {"orderId": str(id_)}, lambda: _view(tx, id_, settings)
+    )
+    return {"payment": answer, "replayed": replayed}
 
 
 def confirm_payment(

@@ -137,9 +137,9 @@ class PaymentService:
             return requests.get_payment(tx, self.caller, order_id, payment_id, self.settings)
 
     @rpc
-    def create_payment(self, order_id: Any, correlation_id: Any = None) -> dict[str, Any]:
+    def create_payment(self, order_id: Any, idempotency_key: Any = None, correlation_id: Any = None) -> dict[str, Any]:
         with transaction(self.database) as tx:
-            return requests.create_payment(tx, self.caller, order_id, correlation_id, self.settings)
+            return requests.create_payment(tx, self.caller, order_id, idempotency_key, correlation_id, self.settings)
 
     @rpc
     def confirm_payment(

@@ -1,4 +1,4 @@
-"""A broker, a database or a service is killed or frozen while requests run: honest answers in time, then all is well."""
+"""Broker, database or a service killed or frozen while requests run: honest answers in time, then all is well."""
 
 from __future__ import annotations
 

@@ -172,7 +172,7 @@ class TestApproval:
         assert (order["status"], order["awaitsApproval"]) == ("PENDING", True)
         assert order["allowedActions"] == ["cancel", "approve", "decline"]
 
-        approved = saga.ask("approve_order", order_id, correlation_id="call-1")
+        approved = saga.ask("approve_order", order_id, correlation_id="call-1")["order"]
 
         assert (approved["status"], approved["awaitsApproval"]) == ("PENDING", False)
         assert approved["allowedActions"] == ["cancel"]
@@ -185,7 +185,7 @@ class TestApproval:
         [told] = broker.take("inventory_service.ORDER_APPROVED")
         assert told.properties.correlation_id == "call-1"
 
-        assert saga.ask("approve_order", order_id) == approved
+        assert saga.ask("approve_order", order_id) == {"order": approved, "replayed": False}
         assert saga.emitted(order_id) == ["ORDER_CREATED", "ORDER_APPROVED"]
         details = saga.refused(OrderNotApprovable, "decline_order", order_id)
         assert details == {"status": "PENDING", "allowedActions": ["cancel"]}
@@ -193,11 +193,12 @@ class TestApproval:
     def test_a_declined_order_is_cancelled_and_settled(self, saga: Saga) -> None:
         order_id = saga.shop.place(saga.product(requires_approval=True))
 
-        declined = saga.ask("decline_order", order_id)
+        declined = saga.ask("decline_order", order_id, idempotency_key="no")["order"]
 
         assert (declined["status"], declined["reason"]) == ("CANCELLED", "seller")
         assert (declined["awaitsApproval"], declined["allowedActions"]) == (False, [])
-        assert saga.ask("decline_order", order_id) == declined
+        assert saga.ask("decline_order", order_id) == {"order": declined, "replayed": False}
+        assert saga.ask("decline_order", order_id, idempotency_key="no") == {"order": declined, "replayed": True}
         saga.refused(OrderNotApprovable, "approve_order", order_id)
         saga.tell("INVENTORY_REFUNDED", inventory_refunded(order_id, reason="cancelled"))
         saga.tell("PAYMENT_CANCELLED", {"id": order_id, "paymentId": str(uuid4())})

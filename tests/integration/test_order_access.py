@@ -40,15 +40,15 @@ def orders(stack_environment: Mapping[str, str], databases: Databases) -> Iterat
 
 
 def _cancel(order_id: UUID, caller: Identity, by: str | None = None) -> Work:
-    return lambda tx: requests.cancel_order(tx, caller, str(order_id), by, "req-1", SETTINGS)
+    return lambda tx: requests.cancel_order(tx, caller, str(order_id), by, None, "req-1", SETTINGS)["order"]
 
 
 def _approve(order_id: UUID, caller: Identity) -> Work:
-    return lambda tx: requests.approve_order(tx, caller, str(order_id), None, "req-1", SETTINGS)
+    return lambda tx: requests.approve_order(tx, caller, str(order_id), None, None, "req-1", SETTINGS)["order"]
 
 
 def _decline(order_id: UUID, caller: Identity) -> Work:
-    return lambda tx: requests.decline_order(tx, caller, str(order_id), None, "req-1", SETTINGS)
+    return lambda tx: requests.decline_order(tx, caller, str(order_id), None, None, "req-1", SETTINGS)["order"]
 
 
 def _fulfil(order_id: UUID, caller: Identity, key: str | None = None, tracking: str = "T-1") -> Work:
@@ -209,7 +209,7 @@ def test_the_identity_comes_with_the_request(processes: Processes, orders: Order
         call("get_order", BOB, order_id=placed["id"])
     with pytest.raises(Forbidden):
         call("cancel_order", ADA, order_id=placed["id"], by="seller")
-    assert call("cancel_order", ADA, order_id=placed["id"])["reason"] == "customer"
+    assert call("cancel_order", ADA, order_id=placed["id"])["order"]["reason"] == "customer"
     [followed] = call("follow_orders", ADA, wanted=[{"orderId": placed["id"]}])
     assert [event["type"] for event in followed["events"]][:2] == ["ORDER_CREATED", "CANCEL_REQUESTED"]
     assert placed["id"] in json.dumps(call("list_sagas", ADMIN, state="running"))

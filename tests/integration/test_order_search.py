@@ -162,7 +162,7 @@ class TestFollowing:
         shipped, undone = orders.place("ada", "mug"), orders.place("ada", "mug")
         orders.confirm(shipped)
         orders.run(lambda tx: requests.fulfil_order(tx, SHOP, str(shipped), None, None, None, SETTINGS))
-        orders.run(lambda tx: requests.cancel_order(tx, ADA, str(undone), None, None, SETTINGS))
+        orders.run(lambda tx: requests.cancel_order(tx, ADA, str(undone), None, None, None, SETTINGS))
 
         def ended() -> list[tuple[bool, bool]]:
             followed = self._follow(orders, ADA, (shipped, 0), (undone, 0))
@@ -219,7 +219,7 @@ class TestBoard:
         held = StockReserved(order_id=manual, generation=1, expires_at=datetime.now(UTC) + timedelta(hours=1))
         orders.run(telling(held, PaymentAwaited(order_id=manual)))
         for order_id in (undone, ended):
-            orders.run(lambda tx, id_=order_id: requests.cancel_order(tx, ADA, str(id_), None, None, SETTINGS))
+            orders.run(lambda tx, id_=order_id: requests.cancel_order(tx, ADA, str(id_), None, None, None, SETTINGS))
         freed = StockReturned(order_id=ended, generation=1, reason="cancelled")
         orders.run(telling(freed, PaymentCancelled(order_id=ended)))
         orders.run(lambda tx: handlers.watch_deadlines(tx, FLAGGING), later=timedelta(seconds=1))

@@ -50,7 +50,7 @@ class People:
     def _do_cancel(self) -> None:
         by = self.chance.choice(("customer", "seller", "operator"))
         arguments = {"order_id": self.chance.choice(self.world.order_ids()), "by": by}
-        self._ask("cancel_order", "order_service", arguments, with_key=False)
+        self._ask("cancel_order", "order_service", arguments, with_key=True)
 
     def _orders(self, event_type: str) -> list[str]:
         """Orders of which such an event was published; in an unwise world any order."""
@@ -75,7 +75,7 @@ class People:
     def _ask_seller(self, name: str) -> None:
         order_id = self.chance.choice(self._orders_to_approve())
         arguments = {"order_id": order_id, "by": self.chance.choice(("seller", "operator"))}
-        self._ask(name, "order_service", arguments, with_key=False)
+        self._ask(name, "order_service", arguments, with_key=True)
 
     def _can_confirm(self) -> bool:
         return bool(self._orders("PAYMENT_PENDING"))

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from harness.login import client_of
 from harness.services import FakeServices
 
-from gateway.app import create_app
-from gateway.settings import HttpSettings
 from shared.errors import CartNotFound, CartNotOpen
 
 CART_ID = "0190b4e2-7a3c-7c51-9d1e-3f6a1b2c4d5e"
@@ -25,7 +24,7 @@ def services() -> FakeServices:
 
 @pytest.fixture
 def client(services: FakeServices) -> FlaskClient:
-    return create_app(HttpSettings(), services).test_client()
+    return client_of(services)
 
 
 @pytest.mark.parametrize("cart", [{}, {"items": []}, {"items": [{"item": "mug", "quantity": 2}]}])

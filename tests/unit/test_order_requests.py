@@ -162,23 +162,23 @@ class TestRequestsForOneOrder:
     @pytest.mark.parametrize("by", ["nobody", "", 5, ["seller"], {"by": "seller"}])
     def test_somebody_we_know_asks(self, method: Any, by: Any) -> None:
         with pytest.raises(InvalidRequest) as refused:
-            method(NO_DATABASE, TRUSTED, ID, by, None, NO_SETTINGS)
+            method(NO_DATABASE, TRUSTED, ID, by, None, None, NO_SETTINGS)
         assert list(refused.value.details["errors"]) == ["by"]
 
     @pytest.mark.parametrize("method", [approve_order, decline_order])
     def test_a_customer_neither_approves_nor_declines(self, method: Any) -> None:
         with pytest.raises(InvalidRequest) as refused:
-            method(NO_DATABASE, TRUSTED, ID, "customer", None, NO_SETTINGS)
+            method(NO_DATABASE, TRUSTED, ID, "customer", None, None, NO_SETTINGS)
         assert refused.value.details["errors"] == {"by": ["one of seller, operator"]}
 
     @pytest.mark.parametrize("order_id", ["", "7", "no uuid", None, 5, [ID]])
     def test_an_id_that_cannot_be_one_names_no_order(self, order_id: Any) -> None:
         with pytest.raises(OrderNotFound):
-            cancel_order(NO_DATABASE, TRUSTED, order_id, "customer", None, NO_SETTINGS)
+            cancel_order(NO_DATABASE, TRUSTED, order_id, "customer", None, None, NO_SETTINGS)
         with pytest.raises(OrderNotFound):
-            approve_order(NO_DATABASE, TRUSTED, order_id, "seller", None, NO_SETTINGS)
+            approve_order(NO_DATABASE, TRUSTED, order_id, "seller", None, None, NO_SETTINGS)
         with pytest.raises(OrderNotFound):
-            decline_order(NO_DATABASE, TRUSTED, order_id, "seller", None, NO_SETTINGS)
+            decline_order(NO_DATABASE, TRUSTED, order_id, "seller", None, None, NO_SETTINGS)
         with pytest.raises(OrderNotFound):
             fulfil_order(NO_DATABASE, TRUSTED, order_id, None, "key", None, NO_SETTINGS)
         with pytest.raises(OrderNotFound):

@@ -47,7 +47,7 @@ def _see_of_order(tx: Any, caller: Identity) -> Any:
 
 
 def _create(tx: Any, caller: Identity) -> Any:
-    return requests.create_payment(tx, caller, str(ORDER), None, SETTINGS)
+    return requests.create_payment(tx, caller, str(ORDER), None, None, SETTINGS)
 
 
 def _confirm(tx: Any, caller: Identity) -> Any:
@@ -104,13 +104,13 @@ def test_what_is_foreign_looks_like_what_is_not_there(till: Any, monkeypatch: py
 
 def test_without_a_reservation_nothing_is_to_be_paid_yet(till: Any) -> None:
     with pytest.raises(PaymentNotReady):
-        requests.create_payment(till, CUSTOMER, str(UUID(int=8)), None, SETTINGS)
+        requests.create_payment(till, CUSTOMER, str(UUID(int=8)), None, None, SETTINGS)
 
 
 @pytest.mark.parametrize("order_id", [None, 7, "", "abc", {}, []])
 def test_an_order_id_that_is_none_has_no_payment(till: Any, order_id: Any) -> None:
     with pytest.raises(PaymentNotFound):
-        requests.create_payment(till, CUSTOMER, order_id, None, SETTINGS)
+        requests.create_payment(till, CUSTOMER, order_id, None, None, SETTINGS)
 
 
 class Provider:
