@@ -21,13 +21,13 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import sessionmaker
 
 from order_service import commands, handlers, placing, queries, requests
+from order_service.commands import Asking
 from order_service.happenings import PaymentTaken, StockCommitted, StockReserved, Told
 from order_service.placing import Placed
 from order_service.pricing import Product
 from order_service.returns import ReturnedLine
 from order_service.schemas import PriceListEntry, ReturnGoods
 from order_service.settings import Settings
-from order_service.states import CancelReason
 from shared.config import Source
 from shared.database import SessionFactory, Transaction, transaction
 from shared.envelope import Received, caused_by
@@ -38,6 +38,7 @@ from shared.errors import (
     OrderNotFulfillable,
     ReturnTooLarge,
 )
+from shared.identity import TRUSTED
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("empty_stack", "clean")]
 
@@ -101,7 +102,7 @@ def _place(orders: OrderDatabase, *, requires_approval: bool = False) -> UUID:
         active=True,
         requires_approval=requires_approval,
     )
-    request = requests.read_request({"userId": "ann", "items": [{"item": "mug", "quantity": 2}]})
+    request = requests.read_request(TRUSTED, {"userId": "ann", "items": [{"item": "mug", "quantity": 2}]})
 
     def place(tx: Transaction) -> UUID:
         queries.upsert_products(tx, [PriceListEntry(product=product, version=1, name="Mug")])
@@ -130,17 +131,21 @@ def _confirmed(orders: OrderDatabase) -> UUID:
     return order_id
 
 
+def _asking(order_id: UUID) -> Asking:
+    return Asking(caller=TRUSTED, order_id=order_id)
+
+
 def _cancel(order_id: UUID) -> Work:
-    return lambda tx: commands.cancel_order(tx, order_id, CancelReason.CUSTOMER, None, SETTINGS)
+    return lambda tx: commands.cancel_order(tx, _asking(order_id), SETTINGS)
 
 
 def _fulfil(order_id: UUID) -> Work:
-    return lambda tx: commands.fulfil_order(tx, order_id, None, None, SETTINGS)
+    return lambda tx: commands.fulfil_order(tx, _asking(order_id), None, SETTINGS)
 
 
 def _return_one(order_id: UUID) -> Work:
     goods = ReturnGoods(lines=(ReturnedLine(item="mug", quantity=1),), restock=True)
-    return lambda tx: commands.return_order(tx, order_id, goods, None, SETTINGS)
+    return lambda tx: commands.return_order(tx, _asking(order_id), goods, SETTINGS)
 
 
 def _watch(settings: Settings = SETTINGS) -> Work:
@@ -188,10 +193,8 @@ class TestRequests:
     def test_decline_waits_for_approve_and_is_refused(self, orders: OrderDatabase) -> None:
         order_id = _place(orders, requires_approval=True)
         with transaction(orders.sessions) as first:
-            commands.approve_order(first, order_id, CancelReason.SELLER, None, SETTINGS)
-            second = orders.blocked(
-                lambda tx: commands.decline_order(tx, order_id, CancelReason.SELLER, None, SETTINGS)
-            )
+            commands.approve_order(first, _asking(order_id), SETTINGS)
+            second = orders.blocked(lambda tx: commands.decline_order(tx, _asking(order_id), SETTINGS))
         with pytest.raises(OrderNotApprovable):
             second.result()
         assert orders.emitted(order_id) == ["ORDER_CREATED", "ORDER_APPROVED"]
@@ -213,10 +216,10 @@ class TestRequests:
     def test_one_key_at_the_same_time_is_one_request(self, orders: OrderDatabase) -> None:
         order_id, key = _confirmed(orders), uuid4().hex
         with transaction(orders.sessions) as first:
-            answer = requests.fulfil_order(first, str(order_id), "T-1", key, None, SETTINGS)
+            answer = requests.fulfil_order(first, TRUSTED, str(order_id), "T-1", key, None, SETTINGS)
             with pytest.raises(IdempotencyKeyInProgress):
-                orders.run(lambda tx: requests.fulfil_order(tx, str(order_id), "T-1", key, None, SETTINGS))
-        again = orders.run(lambda tx: requests.fulfil_order(tx, str(order_id), "T-1", key, None, SETTINGS))
+                orders.run(lambda tx: requests.fulfil_order(tx, TRUSTED, str(order_id), "T-1", key, None, SETTINGS))
+        again = orders.run(lambda tx: requests.fulfil_order(tx, TRUSTED, str(order_id), "T-1", key, None, SETTINGS))
         assert again == {"order": answer["order"], "replayed": True}
 
 
@@ -251,7 +254,7 @@ class TestTimers:
     def test_what_was_approved_is_nudged_by_its_approval(self, orders: OrderDatabase) -> None:
         order_id = _place(orders, requires_approval=True)
         assert orders.run(_watch(), later=RULES.approval_deadline / 2 + timedelta(hours=1)) == 0
-        orders.run(lambda tx: commands.approve_order(tx, order_id, CancelReason.SELLER, None, SETTINGS))
+        orders.run(lambda tx: commands.approve_order(tx, _asking(order_id), SETTINGS))
         assert orders.run(_watch(), later=RULES.pending_deadline / 2 + timedelta(seconds=1)) == 1
         assert orders.emitted(order_id) == ["ORDER_CREATED", "ORDER_APPROVED", "ORDER_APPROVED"]
 
