@@ -187,7 +187,7 @@ def prefix_range(sought: str) -> tuple[UUID, UUID] | None:
     if not _HEX.fullmatch(digits):
         return None
     lowest, highest = UUID(digits.ljust(32, "0")), UUID(digits.ljust(32, "f"))
-    is_prefix = written == digits or str(lowest).startswith(written.rstrip("-"))
+    is_prefix = written == digits or str(lowest).startswith(written)
     return (lowest, highest) if is_prefix else None
 
 
