@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import product
 from typing import Any
 from uuid import UUID
@@ -21,8 +21,7 @@ from order_service.access import Sight
 from order_service.board import Board
 from shared.database import Transaction
 
-LARGEST_CLOCK_ERROR = timedelta(days=1)
-SHORTEST_PREFIX = 8
+LARGEST_CLOCK_ERROR_MS = 24 * 3_600_000
 _LARGEST_MOMENT = 2**48 - 1  # of an id, in ms
 _HEX = re.compile(r"[0-9a-f]{8,32}")
 
@@ -149,8 +148,8 @@ def find_orders(tx: Transaction, sight: Sight, wanted: OrderFilter) -> list[UUID
         **({} if wanted.item is None else {"item": wanted.item}),
         since=wanted.since,
         until=wanted.until,
-        first_id=wanted.since and first_id(wanted.since - LARGEST_CLOCK_ERROR),
-        last_id=wanted.until and last_id(wanted.until + LARGEST_CLOCK_ERROR),
+        first_id=wanted.since and first_id(wanted.since),
+        last_id=wanted.until and last_id(wanted.until),
         sees_all=sight.sees_all,
         own_user=sight.user_id,
         own_seller=sight.seller_id,
@@ -192,14 +191,14 @@ def prefix_range(sought: str) -> tuple[UUID, UUID] | None:
 
 
 def first_id(moment: datetime) -> UUID:
-    """No id made at ``moment`` or later is less."""
-    return UUID(int=_milliseconds(moment) << 80)
+    """No id made at ``moment`` or later is less, even where its maker's clock is slow."""
+    return UUID(int=_milliseconds(moment, -LARGEST_CLOCK_ERROR_MS) << 80)
 
 
 def last_id(moment: datetime) -> UUID:
-    """No id made at ``moment`` or before is greater."""
-    return UUID(int=(_milliseconds(moment) + 1 << 80) - 1)
+    """No id made at ``moment`` or before is greater, even where its maker's clock is fast."""
+    return UUID(int=(_milliseconds(moment, LARGEST_CLOCK_ERROR_MS) + 1 << 80) - 1)
 
 
-def _milliseconds(moment: datetime) -> int:
-    return min(max(int(moment.timestamp() * 1000), 0), _LARGEST_MOMENT)
+def _milliseconds(moment: datetime, further: int) -> int:
+    return min(max(int(moment.timestamp() * 1000) + further, 0), _LARGEST_MOMENT)

@@ -111,8 +111,9 @@ class TestIds:
         made = new_id()
         after = datetime.now(UTC)
         assert first_id(before) <= made <= last_id(after)
-        assert made < first_id(after + timedelta(seconds=1))
-        assert last_id(before - timedelta(seconds=1)) < made
+        assert first_id(before + timedelta(hours=23)) < made < last_id(after - timedelta(hours=23))
+        assert made < first_id(after + timedelta(hours=25))
+        assert last_id(before - timedelta(hours=25)) < made
 
     @pytest.mark.parametrize("moment", [datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)])
     def test_the_ends_of_time_have_ids_too(self, moment: datetime) -> None:
