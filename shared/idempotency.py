@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 from sqlalchemy import DateTime, Index, Text, text
@@ -96,8 +97,11 @@ def _not_short(name: str) -> InvalidRequest:
 
 
 def owned_key(caller: Identity, key: str | None) -> str | None:
-    """The key as it is kept: each caller's keys are their own, so that nobody meets another's answers."""
-    return key if key is None or caller.is_trusted else f"{caller.subject}/{key}"
+    """The key as it is kept: each caller's keys are their own, so that nobody meets another's answers.
+
+    A subject may hold any character; quoted, it ends at the first slash.
+    """
+    return key if key is None or caller.is_trusted else f"{quote(caller.subject, safe='')}/{key}"
 
 
 def request_hash(request: Mapping[str, Any]) -> str:

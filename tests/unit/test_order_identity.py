@@ -14,6 +14,7 @@ from order_service.listings import list_sagas
 from order_service.placing import Request
 from order_service.requests import fulfil_order, get_order, read_request, read_requests
 from shared.errors import CartNotFound, Forbidden, InvalidRequest, OrderNotFound
+from shared.idempotency import owned_key
 from shared.identity import ANONYMOUS, TRUSTED, Identity, Party, Role
 
 ADA = Identity(subject="ada", roles=frozenset({Role.USER}))
@@ -129,6 +130,8 @@ class TestInWhoseName:
         keys = {read_request(caller, {"items": ITEMS}, "k").key for caller in (ADA, BOB)}
         assert len(keys) == 2
         assert read_request(TRUSTED, {"items": ITEMS, "userId": "ada"}, "k").key == "k"
+        slashed, short = (Identity(subject=name, roles=ADA.roles) for name in ("a/b", "a"))
+        assert owned_key(slashed, "c") != owned_key(short, "b/c")
 
     def test_the_gateway_passes_orders_of_several_on(self) -> None:
         """Each with its own identity, its own key, its own refusal."""
