@@ -10,8 +10,9 @@ branch_labels = None
 depends_on = None
 
 # Holdings made before this, or by the release before, have no seller: only their customer and operators see them.
-# Lists walk the order of ids, which is that of time: along the primary key or one of these two. The index on the time
-# is not needed any more; it cost each of the two to four updates of a reservation, where these cost one insert.
+# Lists walk the order of ids, which is that of time: along the primary key or one of these two. They cost one entry per
+# order, because customer and seller are there when the row is inserted. The index on the time, which is not needed any
+# more, was written again with every update of a reservation. (The release before lists without it, by sorting.)
 CHANGES = """
 alter table sagas add column seller_id text;
 create index sagas_of_user on sagas (user_id, order_id) where user_id is not null;
