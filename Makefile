@@ -50,6 +50,13 @@ integration: $(READY) ## Run the tests on real RabbitMQ and PostgreSQL
 simulate: $(READY) ## Play the services' code against a bad network, deterministically (ARGS="--schedules 3000", "--seed 7", "--mutations")
 	$(BIN)/python -m tests.simulation $(ARGS)
 
+.PHONY: fuzz fuzz-quick
+fuzz: $(READY) ## Send the stack every kind of request its OpenAPI document allows or forbids (ARGS="--seed 7", "--examples 500")
+	$(BIN)/python -m tests.fuzz $(ARGS)
+
+fuzz-quick: $(READY) ## A slice of that in about two minutes
+	$(BIN)/python -m tests.fuzz --quick $(ARGS)
+
 .PHONY: check format
 check: $(READY) ## Lint, formatting, types, walls between packages, declared choreography
 	$(BIN)/ruff check .

@@ -11,6 +11,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from gateway.problems import STATUS_BY_CODE, field_errors, problem
+from gateway.request_errors import InvalidQuery
 from gateway.request_id import request_id
 from gateway.services import OutcomeUnknown
 from shared.errors import InvalidRequest, OrderSagaError
@@ -45,7 +46,8 @@ def _on_known_error(error: OrderSagaError) -> Response:
 def _on_invalid_request(error: InvalidRequest) -> Response:
     """From our own schemas or a service's; what a safe method asks for can only be wrong in its query."""
     members: dict[str, Any] = dict(error.details)
-    location = "query" if request.method in _SAFE_METHODS else "body"
+    in_query = isinstance(error, InvalidQuery) or request.method in _SAFE_METHODS
+    location = "query" if in_query else "body"
     members["errors"] = field_errors(members.pop("errors", {}), location=location)
     return problem(error.code, detail=error.message, request_id=request_id(), members=members)
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NoReturn
 
 import marshmallow as ma
 from marshmallow import fields, validate
@@ -20,11 +21,20 @@ MONEY_PATTERN = r"^(?!0(\.0{1,2})?$)(0|[1-9][0-9]{0,6})(\.[0-9]{1,2})?$"
 MONEY_OR_NOTHING_PATTERN = r"^(0|[1-9][0-9]{0,6})(\.[0-9]{1,2})?$"
 CURSOR_PATTERN = r"^[A-Za-z0-9_=.:~-]{1,512}$"
 UUID_PATTERN = r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"
+# No control characters, and one character at least that is no blank of any alphabet.
+_CONTROL = r"\u0000-\u001f\u007f"
+_BLANK = r"\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+TEXT_PATTERN = rf"^[^{_CONTROL}]*[^{_CONTROL}{_BLANK}][^{_CONTROL}]*$"
+# shared.payment_tokens, for clients; a test compares the two.
+TOKEN_PATTERN = r"^(?!.*_[0-9](_?[0-9]){12,18}(_|$))[A-Za-z][A-Za-z0-9_]{0,63}$"  # noqa: S105
 MAX_PAGE = 100
 
 _DIGITS = re.compile(r"[0-9]{1,9}")
 _ITEM = re.compile(ITEM_PATTERN)
 _UUID = re.compile(UUID_PATTERN)
+_RFC_3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
 
 
 def is_item_id(text: str) -> bool:
@@ -50,6 +60,7 @@ class Matches(validate.Regexp):
 class Text(fields.String):
     """A non-empty string that every store and log can hold: no NUL, no half of a surrogate pair."""
 
+    pattern = TEXT_PATTERN
     default_error_messages = {  # noqa: RUF012 -- as marshmallow declares it
         "nul": "May not contain NUL characters.",
         "surrogate": "May not contain unpaired surrogates.",
@@ -57,9 +68,11 @@ class Text(fields.String):
         "control": "May not contain control characters.",
     }
 
-    def __init__(self, *, max_length: int, **options: Any) -> None:
+    def __init__(self, *, max_length: int, metadata: Mapping[str, Any] | None = None, **options: Any) -> None:
         super().__init__(
-            validate=validate.Length(min=1, max=max_length), metadata={"pattern": r"^[^\u0000]*$"}, **options
+            validate=validate.Length(min=1, max=max_length),
+            metadata={"pattern": self.pattern, **(metadata or {})},
+            **options,
         )
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
@@ -78,6 +91,7 @@ class Text(fields.String):
 class Token(Text):
     """A payment method as its provider calls it. A card number must not come this far: who stores it is a target."""
 
+    pattern = TOKEN_PATTERN
     default_error_messages = {  # noqa: RUF012 -- as marshmallow declares it
         "card": "Must be a token of the payment provider, never a card number.",
     }
@@ -135,28 +149,64 @@ class QueryCount(fields.Integer):
         return super()._deserialize(value, attr, data, **kwargs)
 
 
+class Moment(fields.String):
+    """A point in time as RFC 3339 with its zone; passed on in UTC."""
+
+    default_error_messages = {  # noqa: RUF012 -- as marshmallow declares it
+        "invalid": "Must be a time with its zone such as 2026-01-31T12:00:00Z.",
+    }
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        try:
+            moment_ = datetime.fromisoformat(text) if _RFC_3339.fullmatch(text) else None
+            return moment_.astimezone(UTC).isoformat() if moment_ else self._refuse()
+        except (ValueError, OverflowError):
+            return self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise self.make_error("invalid")
+
+
+def moment(*, description: str) -> Moment:
+    return Moment(metadata={"format": "date-time", "description": description})
+
+
+def one_of(*names: str) -> dict[str, Any]:
+    """For a schema's ``Meta.json_schema``: exactly one of these is there."""
+    return {"oneOf": [{"required": [name]} for name in names]}
+
+
+class Whole(fields.Integer):
+    """A whole number in JSON, where 2 and 2.0 are the same number; neither "2" nor true is one."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
+            raise self.make_error("invalid", input=value)
+        return super()._deserialize(int(value), attr, data, **kwargs)
+
+
 def whole_number(minimum: int, maximum: int, *, required: bool = True) -> fields.Integer:
-    return fields.Integer(required=required, strict=True, validate=validate.Range(min=minimum, max=maximum))
+    return Whole(required=required, validate=validate.Range(min=minimum, max=maximum))
 
 
 def change_of(maximum: int) -> fields.Integer:
     """A whole number that is not 0, up or down."""
     in_range = validate.Range(min=-maximum, max=maximum)
-    return fields.Integer(
+    return Whole(
         required=True,
-        strict=True,
         validate=[in_range, validate.NoneOf([0], error="Must not be 0.")],
         metadata={"not": {"const": 0}},
     )
 
 
-def item_id() -> fields.String:
-    return fields.String(required=True, validate=Matches(ITEM_PATTERN, error="Not an item id."))
+def item_id(*, required: bool = True) -> fields.String:
+    return fields.String(required=required, validate=Matches(ITEM_PATTERN, error="Not an item id."))
 
 
-def uuid_text() -> fields.String:
+def uuid_text(*, required: bool = True) -> fields.String:
     return fields.String(
-        required=True, validate=Matches(UUID_PATTERN, error="Not a UUID."), metadata={"format": "uuid"}
+        required=required, validate=Matches(UUID_PATTERN, error="Not a UUID."), metadata={"format": "uuid"}
     )
 
 

@@ -15,7 +15,8 @@ from gateway.request_errors import IdempotencyKeyRequired, InvalidIdempotencyKey
 
 HEADER = "Idempotency-Key"
 REPLAYED_HEADER = "Idempotent-Replayed"
-_PATTERN = r"^[ -~]{1,255}$"
+# HTTP takes blanks off both ends of a header: with them two keys would be one.
+_PATTERN = r"^[!-~]([ -~]{0,253}[!-~])?$"
 _ACCEPTED = re.compile(_PATTERN)
 
 PARAMETER: dict[str, Any] = {

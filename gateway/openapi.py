@@ -6,24 +6,29 @@ Owns: everything about flask-smorest that endpoints should not have to know. Mus
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from http import HTTPStatus
 from typing import Any, NoReturn, TypeVar, cast
 
 import marshmallow as ma
-from flask import Flask, Request
+import orjson
+from apispec.ext.marshmallow import MarshmallowPlugin
+from apispec.ext.marshmallow.openapi import OpenAPIConverter
+from flask import Flask, Request, request
 from flask_smorest import Api, Blueprint  # type: ignore[import-untyped]
 from webargs.flaskparser import FlaskParser
 
-from gateway import access
+from gateway import access, docs_page
 from gateway.documents import Problem
 from gateway.errors import install_error_handlers
 from gateway.json_body import read_json
+from gateway.openapi_rules import complete
 from gateway.problems import CONTENT_TYPE
+from gateway.request_errors import InvalidQuery
 from shared.errors import InvalidRequest
 from shared.identity import Role
 
 View = TypeVar("View", bound=Callable[..., Any])
-_ERROR_COMPONENT = "Problem"
 
 
 class StrictParser(FlaskParser):
@@ -38,8 +43,9 @@ class StrictParser(FlaskParser):
         # webargs files the messages under the location they came from
         messages = cast(dict[str, Any], error.messages)
         place, found = next(iter(messages.items()))
-        what = "A query parameter" if place == "query" else "A field of the body"
-        raise InvalidRequest(f"{what} is not valid", {"errors": found}) from error
+        if place == "query":
+            raise InvalidQuery("A query parameter is not valid", {"errors": found}) from error
+        raise InvalidRequest("A field of the body is not valid", {"errors": found}) from error
 
 
 class ApiBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest has no types
@@ -48,14 +54,21 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest has no typ
     ARGUMENTS_PARSER = StrictParser()
 
     def route(self, rule: str, **options: Any) -> Callable[[View], View]:
-        return cast(Callable[[View], View], super().route(rule, **options))
+        """As flask-smorest's; the view's name is its name in the document too."""
+        register = super().route(rule, **options)
+
+        def declare(view: View) -> View:
+            named = Blueprint.doc(operationId=_camel_case(view.__name__))(view)
+            return cast(View, register(_with_strict_query(named)))
+
+        return declare
 
     def arguments(self, schema: type[ma.Schema], *, location: str = "json", **options: Any) -> Callable[[View], View]:
         # An instance, made once: given the class, webargs builds the schema anew for every request.
         return cast(Callable[[View], View], super().arguments(schema(), location=location, **options))
 
     def response(
-        self, status_code: int, schema: type[ma.Schema] | None = None, **options: Any
+        self, status_code: int, schema: type[ma.Schema] | dict[str, Any] | None = None, **options: Any
     ) -> Callable[[View], View]:
         return cast(Callable[[View], View], super().response(status_code, schema, **options))
 
@@ -76,6 +89,11 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest has no typ
         return access.public(cast(View, Blueprint.doc(security=[])(view)))
 
     @staticmethod
+    def may_answer(status_code: int, description: str) -> Callable[[View], View]:
+        """Describe another good answer, one without a body."""
+        return cast(Callable[[View], View], Blueprint.doc(responses={status_code: {"description": description}}))
+
+    @staticmethod
     def documented(
         *, problems: tuple[int, ...], headers: tuple[dict[str, Any], ...] = (), body: type[ma.Schema] | None = None
     ) -> Callable[[View], View]:
@@ -86,6 +104,35 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest has no typ
         return cast(Callable[[View], View], Blueprint.doc(responses=responses, **parameters, **request_body))
 
 
+def _with_strict_query(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Refuses what a schema for the query would not see: names where there is no schema, and names sent twice."""
+    known = _query_parameters(view)
+
+    @wraps(view)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        twice = {name: ["Sent more than once."] for name, values in request.args.lists() if len(values) > 1}
+        unknown = {} if known is None else {name: ["Unknown field."] for name in request.args if name not in known}
+        if wrong := unknown | twice:
+            raise InvalidQuery("A query parameter is not valid", {"errors": wrong})
+        return view(*args, **kwargs)
+
+    return checked
+
+
+def _query_parameters(view: Callable[..., Any]) -> frozenset[str] | None:
+    """The names in the view's own description; None if it has a schema, which refuses what it does not know."""
+    said = getattr(view, "_apidoc", {})
+    if any(argument["in"] == "query" for argument in said.get("arguments", {}).get("parameters", ())):
+        return None
+    parameters = said.get("manual_doc", {}).get("parameters", ())
+    return frozenset(parameter["name"] for parameter in parameters if parameter["in"] == "query")
+
+
+def _camel_case(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(word.capitalize() for word in others)
+
+
 def _json_body(schema: type[ma.Schema]) -> dict[str, Any]:
     return {"required": True, "content": {"application/json": {"schema": schema}}}
 
@@ -94,31 +141,36 @@ def _problem_response(description: str) -> dict[str, Any]:
     return {"description": description, "content": {CONTENT_TYPE: {"schema": Problem}}}
 
 
+class _Converter(OpenAPIConverter):
+    """Takes what JSON Schema can say and marshmallow cannot from a schema's ``Meta.json_schema``."""
+
+    def schema2jsonschema(self, schema: Any) -> dict[str, Any]:
+        found = cast(dict[str, Any], super().schema2jsonschema(schema))  # type: ignore[no-untyped-call]
+        return found | getattr(schema.Meta, "json_schema", {})
+
+
+class _Plugin(MarshmallowPlugin):
+    Converter = _Converter
+
+
 class ProblemApi(Api):  # type: ignore[misc]  # flask-smorest has no types
-    """Serves /openapi.json, with problem documents as the default error, and registers their handlers."""
-
-    DEFAULT_ERROR_RESPONSE_NAME = _ERROR_COMPONENT
-
-    @access.public
-    def _openapi_json(self) -> Any:
-        return super()._openapi_json()
+    """Collects the endpoints' descriptions, with problem documents as errors, and registers their handlers."""
 
     def _register_error_handlers(self) -> None:
         install_error_handlers(self._app)
 
     def _register_responses(self) -> None:
-        self.spec.components.response(_ERROR_COMPONENT, _problem_response("A problem"))
-        # webargs documents its own 422 under this name on every endpoint that takes arguments
-        self.spec.components.response(HTTPStatus.UNPROCESSABLE_ENTITY.name, _problem_response("Not valid"), lazy=True)
+        """None: openapi_rules replaces what flask-smorest and webargs would add to every endpoint."""
+        for name in (self.DEFAULT_ERROR_RESPONSE_NAME, HTTPStatus.UNPROCESSABLE_ENTITY.name):
+            self.spec.components.response(name, _problem_response(name), lazy=True)
+
+    def document(self) -> bytes:
+        """The complete OpenAPI document of everything that is registered by now."""
+        return orjson.dumps(complete(self.spec.to_dict()))
 
 
 def create_api(app: Flask) -> ProblemApi:
-    app.config.update(
-        API_TITLE="OrderSaga",
-        API_VERSION="v1",
-        OPENAPI_VERSION="3.1.0",
-        OPENAPI_URL_PREFIX="/",
-    )
-    api = ProblemApi(app)
-    api.spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
+    app.config.update(API_TITLE="OrderSaga", API_VERSION="v1", OPENAPI_VERSION="3.1.0")
+    api = ProblemApi(app, spec_kwargs={"marshmallow_plugin": _Plugin()})
+    app.register_blueprint(docs_page.create_blueprint(api.document))
     return api

@@ -22,7 +22,11 @@ _SIGNATURE = {
     "name": SIGNATURE_HEADER,
     "required": True,
     "description": 'HMAC-SHA256 of "<t>.<body>" with the secret that provider and shop share, not older than 5 minutes',
-    "schema": {"type": "string", "examples": ["t=1767268800,v1=<64 hexadecimal digits>"]},
+    "schema": {
+        "type": "string",
+        "pattern": r"^t=[0-9]{1,12}(,v1=[0-9a-f]{64}){1,5}$",
+        "examples": ["t=1767268800,v1=" + "0f" * 32],
+    },
 }
 
 

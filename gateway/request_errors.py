@@ -5,7 +5,7 @@ Owns: error classes of requests whose form is wrong. Must not know: HTTP statuse
 
 from __future__ import annotations
 
-from shared.errors import PermanentError, TransientError
+from shared.errors import InvalidRequest, PermanentError, TransientError
 
 
 class MalformedJson(PermanentError):
@@ -18,6 +18,10 @@ class UnsupportedMediaType(PermanentError):
     """The body's Content-Type is not JSON, or it is compressed."""
 
     code = "unsupported_media_type"
+
+
+class InvalidQuery(InvalidRequest):
+    """A query parameter is not known, not valid, or there twice; whatever the method."""
 
 
 class IdempotencyKeyRequired(PermanentError):

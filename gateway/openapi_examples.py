@@ -1,0 +1,230 @@
+"""One shop's day as examples: anna orders two mugs from a potter, pays, and sends one back.
+
+Owns: examples of requests and answers, by operationId. A test sends each request and checks each answer.
+Must not know: how they get into the document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Examples = Mapping[str, Mapping[str, Any]]
+
+_ORDER_ID = "01a214ee-bc8e-72a8-afa8-ffc5d434af6e"
+_PAYMENT_ID = "c7ace051-a05d-5fc2-a219-c750b9202992"
+_RESERVATION_ID = "01a214ee-cace-706a-aeba-9db9ca603aa3"
+_REFUND_ID = "01a214ee-c552-777b-9ad8-4b54dc1bea91"
+_PLACED_AT, _CONFIRMED_AT, _DUE_AT = "2026-01-31T12:00:00Z", "2026-01-31T12:00:01Z", "2026-01-31T12:15:00Z"
+
+_TWO_MUGS = [{"item": "mug", "quantity": 2}]
+_ONE_MUG = [{"item": "mug", "quantity": 1}]
+_ADDRESS = {"name": "Anna Arendt", "line1": "Domplatz 1", "city": "Erfurt", "postalCode": "99084", "country": "DE"}
+
+REQUESTS: Examples = {
+    "placeOrder": {
+        "two mugs": {"userId": "anna", "items": _TWO_MUGS},
+        "the price as the customer saw it, paid later, shipped": {
+            "userId": "anna",
+            "items": _TWO_MUGS,
+            "price": "20.00",
+            "currency": "EUR",
+            "paymentMode": "manual",
+            "shippingAddress": _ADDRESS,
+        },
+        "a card that is declined": {"userId": "anna", "items": _ONE_MUG, "paymentMethod": "tok_card_declined"},
+    },
+    "cancelOrder": {"by its customer": {}, "by its seller": {"by": "seller"}},
+    "approveOrder": {"approve": {}},
+    "declineOrder": {"decline": {}},
+    "fulfilOrder": {"with a tracking number": {"tracking": "JJD000390007882"}, "without one": {}},
+    "returnOrder": {
+        "one mug, as good as new": {"items": _ONE_MUG, "restock": True},
+        "one mug, broken, half of its price": {"items": _ONE_MUG, "restock": False, "refundAmount": "5.00"},
+    },
+    "confirmPayment": {"a card known to the provider": {"paymentMethod": "tok_success"}},
+    "refundPayment": {"a part": {"amount": "5.00", "reason": "scratched"}, "all that is left": {}},
+    "createProduct": {
+        "a mug": {
+            "item": "mug",
+            "name": "Mug, 300 ml",
+            "sellerId": "potter",
+            "price": "10.00",
+            "currency": "EUR",
+            "onHand": 50,
+        },
+        "made to order": {
+            "item": "vase",
+            "name": "Vase",
+            "sellerId": "potter",
+            "price": "120.00",
+            "currency": "EUR",
+            "onHand": 3,
+            "requiresApproval": True,
+        },
+    },
+    "inventoryReserve": {
+        "for ten minutes": {"items": [{"item": "mug", "quantity": 3}], "ttlSeconds": 600, "reference": "market stall"}
+    },
+    "inventoryRelease": {"back on the shelf": {"reservationId": _RESERVATION_ID}},
+    "inventoryCommit": {"sold at the stall": {"reservationId": _RESERVATION_ID}},
+    "inventoryAdjust": {
+        "a delivery": {"item": "mug", "delta": 20, "reason": "delivery 4711"},
+        "a loss": {"item": "mug", "delta": -1, "reason": "fell off the shelf"},
+    },
+    "receiveWebhook": {
+        "a charge has succeeded": {
+            "id": "evt_1",
+            "type": "charge.succeeded",
+            "data": {"key": f"{_PAYMENT_ID}:1", "reference": "psp_1"},
+        },
+        "a charge was declined": {
+            "id": "evt_2",
+            "type": "charge.failed",
+            "data": {"key": f"{_PAYMENT_ID}:1", "reason": "insufficient_funds"},
+        },
+    },
+}
+
+_SUMMARY = {
+    "id": _ORDER_ID,
+    "userId": "anna",
+    "sellerId": "potter",
+    "status": "PENDING",
+    "reason": None,
+    "price": "20.00",
+    "currency": "EUR",
+    "paymentMode": "auto",
+    "deadlineAt": _DUE_AT,
+    "settledAt": None,
+    "createdAt": _PLACED_AT,
+    "updatedAt": _PLACED_AT,
+}
+_CREATED_EVENT = "01a214ee-bc8f-7175-baf6-5530ce6da8f5"
+_ORDER = {
+    **_SUMMARY,
+    "items": [{"item": "mug", "sellerId": "potter", "quantity": 2, "price": "10.00"}],
+    "shippingAddress": None,
+    "awaitsApproval": False,
+    "fulfilRequestedAt": None,
+    "tracking": None,
+    "refunded": "0.00",
+    "flag": None,
+    "flaggedAt": None,
+    "returns": [],
+    "allowedActions": ["cancel"],
+    "history": [{"status": "PENDING", "from": None, "reason": None, "at": _PLACED_AT, "eventId": _CREATED_EVENT}],
+    "timeline": [
+        {
+            "eventId": _CREATED_EVENT,
+            "type": "ORDER_CREATED",
+            "source": "order_service",
+            "causationId": None,
+            "correlationId": "checkout-7f3a",
+            "at": _PLACED_AT,
+            "recordedAt": _PLACED_AT,
+            "decision": "emitted",
+            "note": "",
+            "payload": {"id": _ORDER_ID, "price": "20.00", "currency": "EUR"},
+        }
+    ],
+    "reservation": None,
+    "payment": None,
+}
+_CANCELLED = {
+    **_ORDER,
+    "status": "CANCELLED",
+    "reason": "customer",
+    "deadlineAt": None,
+    "settledAt": _CONFIRMED_AT,
+    "updatedAt": _CONFIRMED_AT,
+    "allowedActions": [],
+}
+_PRODUCT = {
+    "item": "mug",
+    "name": "Mug, 300 ml",
+    "sellerId": "potter",
+    "price": "10.00",
+    "currency": "EUR",
+    "active": True,
+    "requiresApproval": False,
+    "version": 1,
+    "onHand": 50,
+    "reserved": 0,
+    "available": 50,
+    "updatedAt": _PLACED_AT,
+}
+_RESERVATION = {
+    "id": _RESERVATION_ID,
+    "kind": "manual",
+    "reference": "market stall",
+    "status": "RESERVED",
+    "generation": 1,
+    "items": [{"item": "mug", "quantity": 3}],
+    "expiresAt": "2026-01-31T12:10:00Z",
+    "createdAt": _PLACED_AT,
+    "endedAt": None,
+}
+_PAYMENT = {
+    "id": _PAYMENT_ID,
+    "orderId": _ORDER_ID,
+    "userId": "anna",
+    "status": "PENDING",
+    "mode": "manual",
+    "amount": "20.00",
+    "currency": "EUR",
+    "expiresAt": _DUE_AT,
+    "charging": True,
+    "attemptsLeft": 2,
+    "pspReference": None,
+    "refunded": "0.00",
+    "refunding": "0.00",
+    "createdAt": _PLACED_AT,
+    "updatedAt": _CONFIRMED_AT,
+    "attempts": [],
+    "refunds": [],
+}
+_REFUND = {
+    "id": _REFUND_ID,
+    "paymentId": _PAYMENT_ID,
+    "orderId": _ORDER_ID,
+    "amount": "5.00",
+    "currency": "EUR",
+    "reason": "scratched",
+    "status": "PENDING",
+    "failure": None,
+    "createdAt": _CONFIRMED_AT,
+    "endedAt": None,
+}
+_RETURN = {
+    "id": _REFUND_ID,
+    "items": _ONE_MUG,
+    "restock": True,
+    "refundAmount": "10.00",
+    "status": "REQUESTED",
+    "createdAt": _CONFIRMED_AT,
+}
+_UP = {"status": "up", "database": "up", "broker": "up"}
+_READY = {"status": "ready", "services": {"order_service": _UP, "inventory_service": _UP, "payment_service": _UP}}
+
+ANSWERS: Examples = {
+    "placeOrder": {"accepted": _SUMMARY},
+    "listOrders": {"the last page": {"orders": [_SUMMARY], "nextCursor": None}},
+    "getOrder": {"a moment after it was placed": _ORDER},
+    "cancelOrder": {"cancelled": _CANCELLED},
+    "returnOrder": {"taken back": _RETURN},
+    "getPayment": {"being charged": _PAYMENT},
+    "confirmPayment": {"being charged": _PAYMENT},
+    "refundPayment": {"under way": _REFUND},
+    "createProduct": {"created": _PRODUCT},
+    "listProducts": {"the last page": {"products": [_PRODUCT], "nextCursor": None}},
+    "getProduct": {"a mug": _PRODUCT},
+    "inventoryReserve": {"held": _RESERVATION},
+    "inventoryRelease": {"released": {**_RESERVATION, "status": "RELEASED", "endedAt": _CONFIRMED_AT}},
+    "inventoryCommit": {"gone for good": {**_RESERVATION, "status": "COMMITTED", "endedAt": _CONFIRMED_AT}},
+    "inventoryAdjust": {"after a delivery": {**_PRODUCT, "onHand": 70, "available": 70}},
+    "listReservations": {"the last page": {"reservations": [_RESERVATION], "nextCursor": None}},
+    "getReservation": {"held by hand": _RESERVATION},
+    "receiveWebhook": {"taken": {"applied": True}},
+    "healthReady": {"all up": _READY},
+}
