@@ -16,7 +16,12 @@ from harness.processes import ROOT
 def start_gateway(amqp_uri: str, stderr: int | None = None, **environment: str) -> subprocess.Popen[str]:
     """Its address is on the first line it prints, see :func:`address_of`."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
-    settings = {"AMQP_URI": amqp_uri, "GATEWAY_WORKERS": "1", "GATEWAY_THREADS": "2"}
+    settings = {
+        "AMQP_URI": amqp_uri,
+        "ORDERSAGA_MODE": "development",
+        "GATEWAY_WORKERS": "1",
+        "GATEWAY_THREADS": "2",
+    }
     return subprocess.Popen(
         [sys.executable, "-m", "gateway"],
         env=inherited | settings | environment,
