@@ -10,13 +10,20 @@ import subprocess
 import sys
 from urllib.parse import urlsplit
 
+from harness.login import KEY_PEM
 from harness.processes import ROOT
 
 
 def start_gateway(amqp_uri: str, stderr: int | None = None, **environment: str) -> subprocess.Popen[str]:
-    """Its address is on the first line it prints, see :func:`address_of`."""
+    """Its address is on the first line it prints, see :func:`address_of`; it believes the tokens of harness.login."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
-    settings = {"AMQP_URI": amqp_uri, "GATEWAY_WORKERS": "1", "GATEWAY_THREADS": "2"}
+    settings = {
+        "AMQP_URI": amqp_uri,
+        "ORDERSAGA_MODE": "development",
+        "JWT_SIGNING_KEY": KEY_PEM,
+        "GATEWAY_WORKERS": "1",
+        "GATEWAY_THREADS": "2",
+    }
     return subprocess.Popen(
         [sys.executable, "-m", "gateway"],
         env=inherited | settings | environment,

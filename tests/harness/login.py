@@ -18,7 +18,8 @@ from gateway.settings import HttpSettings
 from shared.identity import Identity, Role
 from shared.tokens import mint, new_key_pem, read_signing_key
 
-KEY = read_signing_key(new_key_pem(), name="the tests' key")
+KEY_PEM = new_key_pem()
+KEY = read_signing_key(KEY_PEM, name="the tests' key")
 
 EVERYBODY = Identity(subject="anna", roles=frozenset(Role), seller_id="s1")
 """Has every role: for tests that are about something else."""

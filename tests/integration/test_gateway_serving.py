@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from harness.gateway_process import address_of, start_gateway
+from harness.login import bearer
 from harness.rpc_service import RpcService
 from harness.waiting import wait_until
 
@@ -58,7 +59,7 @@ class Clients:
     def get(self, path: str, timeout_s: float = DEADLINE_S) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection(*self.address, timeout=timeout_s)
         with contextlib.closing(connection):
-            connection.request("GET", path)
+            connection.request("GET", path, headers=bearer())
             response = connection.getresponse()
             return response.status, response.read()
 
@@ -252,6 +253,10 @@ def test_the_figures_are_those_of_all_workers(usual: Clients) -> None:
     assert {usual.figure(name) for _ in range(10)} == {60.0}
 
 
+def _authorization() -> str:
+    return f"Authorization: {bearer()['Authorization']}"
+
+
 class OrderService(RpcService):
     """One order that never ends, and answers that take a while."""
 
@@ -285,7 +290,7 @@ class TestWithServices:
 
     @staticmethod
     def watch(gateway: Clients) -> socket.socket:
-        request = f"GET /api/v1/orders/{ORDER_ID}/events HTTP/1.1\r\nHost: x\r\n\r\n"
+        request = f"GET /api/v1/orders/{ORDER_ID}/events HTTP/1.1\r\nHost: x\r\n{_authorization()}\r\n\r\n"
         client = gateway.connect(request.encode())
         read_until(client, b"event: order")
         return client

@@ -194,28 +194,32 @@ class TestCallers:
         assert [client.get("/nope").status_code for _ in range(3)] == [404] * 3
 
 
+def http_settings(**values: str) -> HttpSettings:
+    return HttpSettings.read(Source(values=values), place_timeout_s=1.0)
+
+
 class TestSettings:
     def test_defaults(self) -> None:
-        allowed = HttpSettings.read(Source(values={})).rate_limits
+        allowed = http_settings().rate_limits
         assert (allowed.login, allowed.write, allowed.read) == ("10/minute", "600/minute", "6000/minute")
 
     def test_an_empty_value_is_no_limit(self) -> None:
-        allowed = HttpSettings.read(Source(values={"LOGIN_RATE_LIMIT": "", "READ_RATE_LIMIT": " "})).rate_limits
+        allowed = http_settings(LOGIN_RATE_LIMIT="", READ_RATE_LIMIT=" ").rate_limits
         assert (allowed.login, allowed.write, allowed.read) == ("", "600/minute", "")
 
     @pytest.mark.parametrize("name", ["LOGIN_RATE_LIMIT", "WRITE_RATE_LIMIT", "READ_RATE_LIMIT"])
     @pytest.mark.parametrize("text", ["10", "ten/minute", "10/fortnight", "none", "-1/minute", "0/minute"])
     def test_a_limit_that_is_none_is_refused(self, name: str, text: str) -> None:
         with pytest.raises(Misconfigured, match=name):
-            HttpSettings.read(Source(values={name: text}))
+            http_settings(**{name: text})
 
     @pytest.mark.parametrize(("text", "number"), [("", 0), ("0", 0), ("2", 2)])
     def test_proxies(self, text: str, number: int) -> None:
-        assert HttpSettings.read(Source(values={"TRUSTED_PROXIES": text})).trusted_proxies == number
+        assert http_settings(TRUSTED_PROXIES=text).trusted_proxies == number
 
     def test_a_number_of_proxies_that_is_none(self) -> None:
         with pytest.raises(Misconfigured, match="TRUSTED_PROXIES"):
-            HttpSettings.read(Source(values={"TRUSTED_PROXIES": "all"}))
+            http_settings(TRUSTED_PROXIES="all")
 
 
 class TestCounters:
