@@ -7,12 +7,17 @@ imported before ``prepare``, which is why nothing here or in ``metrics`` imports
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import tempfile
+import time
 from collections.abc import MutableMapping
 from pathlib import Path
 
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+_PREFIX = "ordersaga-metrics-"
+_JUST_NOW_S = 60.0
 
 
 class MetricsFolder:
@@ -26,8 +31,11 @@ class MetricsFolder:
     def prepare(cls, environment: MutableMapping[str, str]) -> MetricsFolder:
         """Empty, and named in ``environment`` for the workers. Raises OSError."""
         given = environment.get(VARIABLE)
-        folder = cls(Path(given or tempfile.mkdtemp(prefix="ordersaga-metrics-")), is_ours=not given)
+        if not given:
+            _remove_left_behind()
+        folder = cls(Path(given or tempfile.mkdtemp(prefix=_PREFIX)), is_ours=not given)
         folder._empty()
+        _lock(folder._path)
         environment[VARIABLE] = str(folder._path)
         return folder
 
@@ -46,3 +54,28 @@ class MetricsFolder:
     def remove(self) -> None:
         if self._is_ours:
             shutil.rmtree(self._path, ignore_errors=True)
+
+
+def _lock(path: Path) -> int | None:
+    """The lock's descriptor, which is never closed: this process and its workers hold it until the last has ended."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _remove_left_behind() -> None:
+    """Folders of gateways that were killed."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        try:
+            # One that was made just now may not be locked yet.
+            lock = _lock(path) if time.time() - path.stat().st_mtime > _JUST_NOW_S else None
+        except OSError:
+            # Somebody else's, or gone meanwhile.
+            continue
+        if lock is not None:
+            shutil.rmtree(path, ignore_errors=True)
+            os.close(lock)

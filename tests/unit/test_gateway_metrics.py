@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,25 @@ class TestFolder:
         assert path.is_dir()
         folder.remove()
         assert not path.exists()
+
+    def test_of_a_gateway_that_was_killed_is_removed_by_the_next_one(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+        left_behind = tmp_path / "ordersaga-metrics-left"
+        left_behind.mkdir()
+        environment: dict[str, str] = {}
+        living = MetricsFolder.prepare(environment)
+        for path in (left_behind, Path(environment[VARIABLE])):
+            os.utime(path, (0, 0))
+
+        next_one = MetricsFolder.prepare({})
+
+        assert not left_behind.exists()
+        assert len(list(tmp_path.iterdir())) == 2
+        living.remove()
+        next_one.remove()
+        assert list(tmp_path.iterdir()) == []
 
     def test_that_was_given_is_emptied_and_stays(self, tmp_path: Path) -> None:
         (tmp_path / "counter_1.db").touch()
