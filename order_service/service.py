@@ -56,27 +56,21 @@ class OrderService:
         self, order_id: Any, by: Any = None, idempotency_key: Any = None, correlation_id: Any = None
     ) -> dict[str, Any]:
         with transaction(self.database) as tx:
-            return requests.cancel_order(
-                tx, self.caller, order_id, by, idempotency_key, correlation_id, self.settings
-            )
+            return requests.cancel_order(tx, self.caller, order_id, by, idempotency_key, correlation_id, self.settings)
 
     @rpc
     def approve_order(
         self, order_id: Any, by: Any = None, idempotency_key: Any = None, correlation_id: Any = None
     ) -> dict[str, Any]:
         with transaction(self.database) as tx:
-            return requests.approve_order(
-                tx, self.caller, order_id, by, idempotency_key, correlation_id, self.settings
-            )
+            return requests.approve_order(tx, self.caller, order_id, by, idempotency_key, correlation_id, self.settings)
 
     @rpc
     def decline_order(
         self, order_id: Any, by: Any = None, idempotency_key: Any = None, correlation_id: Any = None
     ) -> dict[str, Any]:
         with transaction(self.database) as tx:
-            return requests.decline_order(
-                tx, self.caller, order_id, by, idempotency_key, correlation_id, self.settings
-            )
+            return requests.decline_order(tx, self.caller, order_id, by, idempotency_key, correlation_id, self.settings)
 
     @rpc
     def fulfil_order(
