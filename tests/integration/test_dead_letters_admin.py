@@ -9,8 +9,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import pika
@@ -18,6 +17,7 @@ import pytest
 from flask.testing import FlaskClient
 from harness.audit import AuditServices
 from harness.broker import CHOREOGRAPHY, Broker
+from harness.freezing import frozen_broker
 from harness.payloads import new_order_id, order_created
 from harness.processes import ROOT
 from harness.waiting import wait_until
@@ -389,7 +389,7 @@ class TestOverHttp:
         self, stack: Stack, broker: Broker, client: FlaskClient
     ) -> None:
         _bury(broker, "event-1")
-        with _frozen(stack):
+        with frozen_broker(stack):
             frozen = _answers_in_time(client)
         alive = client.get(f"/api/v1/admin/dead-letters/{QUEUE}")
         stack.kill("rabbitmq")
@@ -416,7 +416,7 @@ class TestFrozenWhileInUse:
         def use() -> None:
             with brief_connection(addresses, limit_s=LIMIT_S, name="test") as brief:
                 assert brief.channel.basic_get(DEAD, auto_ack=False)[0] is not None
-                with _frozen(stack):
+                with frozen_broker(stack):
                     brief.channel.basic_get(DEAD, auto_ack=False)
 
         with pytest.raises(BrokerUnavailable):
@@ -440,14 +440,3 @@ def _answers_in_time(client: FlaskClient) -> list[tuple[int, str, str]]:
         assert time.monotonic() - began < 2 * LIMIT_S
         answers.append((response.status_code, response.get_json()["code"], response.headers["Retry-After"]))
     return answers
-
-
-@contextmanager
-def _frozen(stack: Stack) -> Iterator[None]:
-    [pid] = [process.pid for process in stack.processes() if process.name == "rabbitmq"]
-    assert pid is not None
-    os.killpg(os.getpgid(pid), signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.killpg(os.getpgid(pid), signal.SIGCONT)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 import pytest
 from harness.broker import Broker
 from harness.databases import SERVICES, Databases
+from harness.freezing import frozen_broker
 from harness.processes import Processes
 from harness.shop import Shop
 from harness.waiting import wait_until
@@ -120,24 +120,13 @@ def test_the_database_server_killed(
     assert [process.pid for process in processes.all if process.is_alive] == before
 
 
-@contextmanager
-def _frozen_broker(stack: Stack) -> Iterator[None]:
-    [pid] = [process.pid for process in stack.processes() if process.name == "rabbitmq"]
-    assert pid is not None
-    os.killpg(os.getpgid(pid), signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.killpg(os.getpgid(pid), signal.SIGCONT)
-
-
 def test_sigterm_ends_a_service_whose_broker_is_frozen(
     stack: Stack, processes: Processes, databases: Databases, broker: Broker, customers: Customers, shop: Shop
 ) -> None:
     """Given a broker that answers nothing, then services and relays told to end do end, and lose nothing."""
     with customers.buying():
         pass
-    with _frozen_broker(stack):
+    with frozen_broker(stack):
         for process in processes.all:
             process.send(signal.SIGTERM)
         for process in processes.all:
