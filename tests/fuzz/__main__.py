@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 from rich.console import Console
@@ -83,7 +84,9 @@ def _fuzz(stack: Stack, *, examples: int, seed: int, only: str | None) -> bool:
         KNOWN: json.dumps(filled(stack)),
         SIGNING_VARIABLE: stack.environment()[SIGNING_VARIABLE],
     }
-    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0
+    # What schemathesis keeps of earlier runs would change what a seed means.
+    with TemporaryDirectory() as nowhere:
+        return subprocess.run(command, cwd=nowhere, env=environment, check=False).returncode == 0
 
 
 if __name__ == "__main__":
