@@ -49,6 +49,7 @@ class Problem(Document):
 class OrderSummary(Document):
     id = fields.String(required=True, metadata={"format": "uuid"})
     userId = fields.String(required=True)
+    sellerId = fields.String()
     status = fields.String(required=True)
     price = fields.String(required=True, metadata={"examples": ["10.00"]})
     currency = fields.String(required=True)
@@ -124,6 +125,28 @@ class Order(OrderSummary):
     payment = fields.Dict(allow_none=True)
 
 
+class CartItem(Document):
+    item = fields.String(required=True)
+    quantity = fields.Integer(required=True)
+    name = _maybe_text()
+    sellerId = _maybe_text()
+    price = fields.String(allow_none=True, metadata={"description": "Of one piece, at the moment"})
+    currency = _maybe_text()
+    available = fields.Boolean(metadata={"description": "Whether it is sold at the moment"})
+
+
+class Cart(Document):
+    id = fields.String(required=True, metadata={"format": "uuid"})
+    userId = fields.String(required=True)
+    status = fields.String(required=True, metadata={"enum": ["OPEN", "ORDERED"]})
+    orderId = fields.String(allow_none=True, metadata={"format": "uuid", "description": "What it has become"})
+    items = fields.List(fields.Nested(CartItem), required=True)
+    price = fields.String(allow_none=True, metadata={"description": "Of all, if it could be ordered now"})
+    currency = _maybe_text()
+    createdAt = _time()
+    updatedAt = _time()
+
+
 class OrderPage(Document):
     orders = fields.List(fields.Nested(OrderSummary), required=True)
     nextCursor = _maybe_text()
@@ -149,6 +172,37 @@ class ProductPage(Document):
     nextCursor = _maybe_text()
 
 
+class Stock(Document):
+    item = fields.String(required=True)
+    name = fields.String()
+    sellerId = fields.String()
+    onHand = fields.Integer(required=True)
+    reserved = fields.Integer(required=True)
+    available = fields.Integer(required=True)
+
+
+class StockPage(Document):
+    stock = fields.List(fields.Nested(Stock), required=True)
+    nextCursor = _maybe_text()
+
+
+class Movement(Document):
+    id = fields.Integer()
+    item = fields.String(required=True)
+    kind = fields.String(required=True)
+    deltaOnHand = fields.Integer(required=True)
+    deltaReserved = fields.Integer(required=True)
+    reservationId = fields.String(allow_none=True, metadata={"description": "Of an order: the order's id"})
+    generation = fields.Integer(allow_none=True)
+    eventId = _maybe_text()
+    at = _time()
+
+
+class MovementPage(Document):
+    movements = fields.List(fields.Nested(Movement), required=True)
+    nextCursor = _maybe_text()
+
+
 class HeldLine(Document):
     item = fields.String(required=True)
     quantity = fields.Integer(required=True)
@@ -158,6 +212,8 @@ class Reservation(Document):
     id = fields.String(required=True, metadata={"format": "uuid"})
     kind = fields.String(required=True, metadata={"enum": ["order", "manual"]})
     reference = _maybe_text()
+    userId = _maybe_text()
+    sellerId = _maybe_text()
     status = fields.String(required=True)
     generation = fields.Integer()
     items = fields.List(fields.Nested(HeldLine), required=True)
@@ -206,6 +262,7 @@ class Payment(Document):
     refunded = fields.String()
     refunding = fields.String(metadata={"description": "Sum of the refunds under way"})
     userId = _maybe_text()
+    sellerId = _maybe_text()
     mode = fields.String()
     expiresAt = _time(allow_none=True)
     charging = fields.Boolean()

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NoReturn
 
 import marshmallow as ma
 from marshmallow import fields, validate
@@ -31,6 +32,9 @@ MAX_PAGE = 100
 _DIGITS = re.compile(r"[0-9]{1,9}")
 _ITEM = re.compile(ITEM_PATTERN)
 _UUID = re.compile(UUID_PATTERN)
+_RFC_3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
 
 
 def is_item_id(text: str) -> bool:
@@ -64,8 +68,12 @@ class Text(fields.String):
         "control": "May not contain control characters.",
     }
 
-    def __init__(self, *, max_length: int, **options: Any) -> None:
-        super().__init__(validate=validate.Length(min=1, max=max_length), metadata={"pattern": self.pattern}, **options)
+    def __init__(self, *, max_length: int, metadata: Mapping[str, Any] | None = None, **options: Any) -> None:
+        super().__init__(
+            validate=validate.Length(min=1, max=max_length),
+            metadata={"pattern": self.pattern, **(metadata or {})},
+            **options,
+        )
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
         text = super()._deserialize(value, attr, data, **kwargs)
@@ -141,6 +149,34 @@ class QueryCount(fields.Integer):
         return super()._deserialize(value, attr, data, **kwargs)
 
 
+class Moment(fields.String):
+    """A point in time as RFC 3339 with its zone; passed on in UTC."""
+
+    default_error_messages = {  # noqa: RUF012 -- as marshmallow declares it
+        "invalid": "Must be a time with its zone such as 2026-01-31T12:00:00Z.",
+    }
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        try:
+            moment_ = datetime.fromisoformat(text) if _RFC_3339.fullmatch(text) else None
+            return moment_.astimezone(UTC).isoformat() if moment_ else self._refuse()
+        except (ValueError, OverflowError):
+            return self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise self.make_error("invalid")
+
+
+def moment(*, description: str) -> Moment:
+    return Moment(metadata={"format": "date-time", "description": description})
+
+
+def one_of(*names: str) -> dict[str, Any]:
+    """For a schema's ``Meta.json_schema``: exactly one of these is there."""
+    return {"oneOf": [{"required": [name]} for name in names]}
+
+
 class Whole(fields.Integer):
     """A whole number in JSON, where 2 and 2.0 are the same number; neither "2" nor true is one."""
 
@@ -164,13 +200,13 @@ def change_of(maximum: int) -> fields.Integer:
     )
 
 
-def item_id() -> fields.String:
-    return fields.String(required=True, validate=Matches(ITEM_PATTERN, error="Not an item id."))
+def item_id(*, required: bool = True) -> fields.String:
+    return fields.String(required=required, validate=Matches(ITEM_PATTERN, error="Not an item id."))
 
 
-def uuid_text() -> fields.String:
+def uuid_text(*, required: bool = True) -> fields.String:
     return fields.String(
-        required=True, validate=Matches(UUID_PATTERN, error="Not a UUID."), metadata={"format": "uuid"}
+        required=required, validate=Matches(UUID_PATTERN, error="Not a UUID."), metadata={"format": "uuid"}
     )
 
 

@@ -36,14 +36,15 @@ def live() -> Response:
 @blueprint.documented(problems=(503,))
 def ready() -> Response:
     """Ready: every service answers and reaches its database"""
-    reports = _ask_all(trusted_services(), current_app.config[TIMEOUT_SETTING])
+    reports = ask_all(trusted_services(), current_app.config[TIMEOUT_SETTING])
     if not all(report["status"] == "up" for report in reports.values()):
         down = [name for name, report in reports.items() if report["status"] != "up"]
         raise NotReady(f"Not ready: {', '.join(down)}", {"services": reports})
     return json_response({"status": "ready", "services": reports})
 
 
-def _ask_all(client: Services, timeout_s: float) -> dict[str, dict[str, Any]]:
+def ask_all(client: Services, timeout_s: float) -> dict[str, dict[str, Any]]:
+    """How each service says it is, asked at the same time; ``status`` is up or down."""
     with ThreadPoolExecutor(max_workers=len(ALL_SERVICES)) as pool:
         reports = pool.map(lambda name: _ask(client, name, timeout_s), ALL_SERVICES)
         return dict(zip(ALL_SERVICES, reports, strict=True))

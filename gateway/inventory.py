@@ -1,4 +1,4 @@
-"""Stock by hand over HTTP: hold, release, commit, adjust.
+"""Stock over HTTP: what there is, why it moved; hold, release, commit, adjust by hand.
 
 Owns: the endpoints under /inventory. Must not know: stock rules; the inventory service is asked.
 What is held for orders is moved by their sagas alone.
@@ -11,15 +11,52 @@ from typing import Any
 from flask import Response, url_for
 
 from gateway import idempotency
-from gateway.documents import Product, Reservation
+from gateway.documents import MovementPage, Product, Reservation, StockPage
 from gateway.openapi import ApiBlueprint
+from gateway.paths import ITEM_PARAMETER, as_item
 from gateway.request_id import request_id
 from gateway.responses import json_response
-from gateway.schemas import Adjustment, HeldReservation, NewHold
+from gateway.schemas import Adjustment, HeldReservation, MovementQuery, NewHold, StockQuery
 from gateway.services import INVENTORY_SERVICE, services
+from shared.errors import ProductNotFound
 from shared.identity import Role
 
-blueprint = ApiBlueprint("inventory", __name__, url_prefix="/api/v1/inventory", description="Stock moved by hand")
+blueprint = ApiBlueprint("inventory", __name__, url_prefix="/api/v1/inventory", description="Stock, and moving it")
+
+
+@blueprint.route("", methods=["GET"])
+@blueprint.allow(Role.SELLER, Role.ADMIN)
+@blueprint.response(200, StockPage)
+@blueprint.documented(problems=(422, 503, 504))
+@blueprint.arguments(StockQuery, location="query")
+def list_stock(query: dict[str, Any]) -> Response:
+    """What is on hand, held and available: a seller's own, an operator's all"""
+    page = services().call(
+        INVENTORY_SERVICE,
+        "list_stock",
+        limit=query["limit"],
+        cursor=query.get("cursor"),
+        seller_id=query.get("sellerId"),
+        item=query.get("item"),
+    )
+    return json_response(page)
+
+
+@blueprint.route("/<item>/movements", methods=["GET"], parameters=[ITEM_PARAMETER])
+@blueprint.allow(Role.SELLER, Role.ADMIN)
+@blueprint.response(200, MovementPage)
+@blueprint.documented(problems=(404, 422, 503, 504))
+@blueprint.arguments(MovementQuery, location="query")
+def list_movements(query: dict[str, Any], item: str) -> Response:
+    """Why each unit moved, newest first, page by page"""
+    page = services().call(
+        INVENTORY_SERVICE,
+        "list_movements",
+        item=as_item(item, ProductNotFound("There is no product with this id")),
+        limit=query["limit"],
+        cursor=query.get("cursor"),
+    )
+    return json_response(page)
 
 
 @blueprint.route("/reserve", methods=["POST"])

@@ -68,7 +68,7 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest has no typ
         return cast(Callable[[View], View], super().arguments(schema(), location=location, **options))
 
     def response(
-        self, status_code: int, schema: type[ma.Schema] | None = None, **options: Any
+        self, status_code: int, schema: type[ma.Schema] | dict[str, Any] | None = None, **options: Any
     ) -> Callable[[View], View]:
         return cast(Callable[[View], View], super().response(status_code, schema, **options))
 
@@ -87,6 +87,11 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest has no typ
     def public(view: View) -> View:
         """For everybody; see gateway.access."""
         return access.public(cast(View, Blueprint.doc(security=[])(view)))
+
+    @staticmethod
+    def may_answer(status_code: int, description: str) -> Callable[[View], View]:
+        """Describe another good answer, one without a body."""
+        return cast(Callable[[View], View], Blueprint.doc(responses={status_code: {"description": description}}))
 
     @staticmethod
     def documented(

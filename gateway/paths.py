@@ -8,8 +8,15 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from gateway.fields import is_uuid
-from shared.errors import NotFound
+from gateway.fields import ITEM_PATTERN, is_item_id, is_uuid
+from shared.errors import OrderSagaError
+
+ITEM_PARAMETER: dict[str, Any] = {
+    "in": "path",
+    "name": "item",
+    "required": True,
+    "schema": {"type": "string", "pattern": ITEM_PATTERN},
+}
 
 
 def uuid_parameter(name: str) -> dict[str, Any]:
@@ -17,8 +24,15 @@ def uuid_parameter(name: str) -> dict[str, Any]:
     return {"in": "path", "name": name, "required": True, "schema": {"type": "string", "format": "uuid"}}
 
 
-def as_uuid(text: str, missing: NotFound) -> str:
+def as_uuid(text: str, missing: OrderSagaError) -> str:
     """The id in its usual form; what is no UUID names nothing, so ``missing`` is raised."""
     if not is_uuid(text):
         raise missing
     return str(UUID(text))
+
+
+def as_item(text: str, missing: OrderSagaError) -> str:
+    """The item; what cannot be one names nothing, so ``missing`` is raised."""
+    if not is_item_id(text):
+        raise missing
+    return text

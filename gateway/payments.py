@@ -1,4 +1,4 @@
-"""Payments over HTTP: look at, pay, refund.
+"""Payments over HTTP: begin, look at, pay, refund.
 
 Owns: the endpoints under /payments. Must not know: when money may move; the payment service is asked.
 """
@@ -12,12 +12,13 @@ from flask import Response, url_for
 from gateway import idempotency
 from gateway.access import EVERY_ROLE
 from gateway.documents import Payment, Refund
+from gateway.etags import IF_NONE_MATCH_PARAMETER, tagged_response
 from gateway.openapi import ApiBlueprint
 from gateway.paths import as_uuid, uuid_parameter
 from gateway.request_id import request_id
 from gateway.responses import json_response
-from gateway.schemas import Confirmation, NewRefund
-from gateway.services import PAYMENT_SERVICE, services
+from gateway.schemas import Confirmation, NewPayment, NewRefund
+from gateway.services import ORDER_SERVICE, PAYMENT_SERVICE, services
 from shared.errors import PaymentNotFound
 from shared.identity import Role
 
@@ -28,13 +29,36 @@ blueprint = ApiBlueprint(
 _PAYMENT_ID = uuid_parameter("payment_id")
 
 
+@blueprint.route("", methods=["POST"])
+@blueprint.allow(Role.USER)
+@blueprint.response(201, Payment)
+@blueprint.documented(problems=(400, 404, 409, 413, 415, 422, 503, 504), headers=(idempotency.PARAMETER,))
+@blueprint.arguments(NewPayment)
+def create_payment(wanted: dict[str, Any]) -> Response:
+    """The payment of an order, to be confirmed
+
+    An order has one payment, made when its stock is reserved; asked for again, it is the same. Before that: 409
+    `payment_not_ready`, and worth asking again.
+    """
+    order_id = wanted["orderId"]
+    key = idempotency.idempotency_key()
+    # The payment service has not heard of an order without stock: only the order service can tell whose it is.
+    services().call(ORDER_SERVICE, "get_order", order_id=order_id)
+    created = services().call(
+        PAYMENT_SERVICE, "create_payment", order_id=order_id, idempotency_key=key, correlation_id=request_id()
+    )
+    location = url_for("payments.get_payment", payment_id=created["payment"]["id"])
+    headers = {"Location": location} | idempotency.replay_header(created["replayed"])
+    return json_response(created["payment"], 201, headers)
+
+
 @blueprint.route("/<payment_id>", methods=["GET"], parameters=[_PAYMENT_ID])
 @blueprint.allow(*EVERY_ROLE)
 @blueprint.response(200, Payment)
-@blueprint.documented(problems=(404, 503, 504))
+@blueprint.documented(problems=(404, 503, 504), headers=(IF_NONE_MATCH_PARAMETER,))
 def get_payment(payment_id: str) -> Response:
     """A payment with its attempts and refunds"""
-    return json_response(services().call(PAYMENT_SERVICE, "get_payment", payment_id=_as_payment_id(payment_id)))
+    return tagged_response(services().call(PAYMENT_SERVICE, "get_payment", payment_id=_as_payment_id(payment_id)))
 
 
 @blueprint.route("/<payment_id>/confirm", methods=["POST"], parameters=[_PAYMENT_ID])

@@ -29,13 +29,17 @@ blueprint = ApiBlueprint(
 @blueprint.documented(problems=(422, 503, 504))
 @blueprint.arguments(ReservationQuery, location="query")
 def list_reservations(query: dict[str, Any]) -> Response:
-    """List reservations, newest first, page by page"""
+    """List reservations, newest first, page by page
+
+    A customer's own, those of a seller's shop, or all of them.
+    """
     page = services().call(
         INVENTORY_SERVICE,
         "list_reservations",
         limit=query["limit"],
         cursor=query.get("cursor"),
         status=query.get("status"),
+        seller_id=query.get("sellerId"),
     )
     return json_response(page)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import socket
-import struct
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -16,11 +15,14 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 
+from gateway.metrics_folder import MetricsFolder
 from gateway.settings import GatewaySettings
 
-GRACE_S = 5
-STALLED_S = 10
+# A call of a service may take RPC_TIMEOUT_S, five seconds.
+GRACE_S = 8
 PORTS_TRIED = 20
+# More than wait for a request (see serving.worker) and are worked on; fewer than a process may usually have open.
+MOST_CONNECTIONS = 700
 
 
 def bind(host: str, wanted_port: int, *, exactly: bool) -> socket.socket:
@@ -43,9 +45,6 @@ def _bind_exactly(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Accepted sockets inherit it. A client that stops in the middle of its request would hold a thread for ever:
-        # gunicorn has no limit for that, and with as many such clients as threads nobody else is served.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", STALLED_S, 0))
         listener.bind((host, port))
     except OSError:
         listener.close()
@@ -63,19 +62,25 @@ class PlainLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
 
 
 class GatewayServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
-    """Runs ``load_app`` in each worker after its fork, so that threads and sockets belong to the worker."""
+    """Runs ``load_app`` in each worker after its fork, so that threads and sockets belong to the worker.
+
+    It is given a question: is this worker about to stop?
+    """
 
     def __init__(
         self,
         settings: GatewaySettings,
         listener: socket.socket,
-        load_app: Callable[[], Flask],
+        load_app: Callable[[Callable[[], bool]], Flask],
         on_worker_exit: Callable[[], None],
+        figures: MetricsFolder,
     ) -> None:
         self._settings = settings
         self._listener = listener
         self._load_app = load_app
         self._on_worker_exit = on_worker_exit
+        self._figures = figures
+        self._worker: Any = None
         super().__init__()
 
     def load_config(self) -> None:
@@ -86,22 +91,28 @@ class GatewayServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no t
         return {
             # By descriptor: between a check for a free port and its use, somebody else could take it.
             "bind": f"fd://{self._listener.detach()}",
-            "worker_class": "gthread",
+            "worker_class": "gateway.serving.worker.BufferingWorker",
             "workers": self._settings.workers,
             "threads": self._settings.threads,
             "graceful_timeout": GRACE_S,
             "timeout": 30,
-            "keepalive": 15,
+            "worker_connections": MOST_CONNECTIONS,
             "accesslog": None,
             "logger_class": PlainLogger,
             "control_socket_disable": True,
             "proc_name": "ordersaga-gateway",
             "when_ready": _announce,
+            "post_fork": lambda _server, worker: self._begin_worker(worker),
+            "child_exit": lambda _server, worker: self._figures.forget_worker(worker.pid),
+            "on_exit": lambda _server: self._figures.remove(),
             "worker_exit": lambda _server, _worker: self._on_worker_exit(),
         }
 
     def load(self) -> Flask:
-        return self._load_app()
+        return self._load_app(lambda: not self._worker.alive)
+
+    def _begin_worker(self, worker: Any) -> None:
+        self._worker = worker
 
 
 def _announce(server: Any) -> None:

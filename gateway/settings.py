@@ -6,8 +6,10 @@ hands a source in) nor anything that uses the settings.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from gateway.auth.limits import RateLimits
+from gateway.auth.settings import AuthSettings
 from shared.config import ProcessSettings, Source
 from shared.errors import Misconfigured
 
@@ -18,6 +20,18 @@ class HttpSettings:
 
     max_body_bytes: int = 256 * 1024
     health_timeout_s: float = 2.0
+    place_timeout_s: float = 5.0
+    rate_limits: RateLimits = field(default_factory=RateLimits)
+    # How many of our own proxies stand in front: X-Forwarded-For is believed that many times, and else not at all.
+    trusted_proxies: int = 0
+
+    @classmethod
+    def read(cls, source: Source, *, place_timeout_s: float) -> HttpSettings:
+        # Nought is a number of proxies too, but no count.
+        proxies = 0 if source.values.get("TRUSTED_PROXIES") == "0" else source.count("TRUSTED_PROXIES", 0)
+        return cls(
+            place_timeout_s=place_timeout_s, rate_limits=RateLimits.read_from(source), trusted_proxies=proxies
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +46,14 @@ class GatewaySettings:
     threads: int
     rpc_timeout_s: float
     http: HttpSettings
+    auth: AuthSettings
 
     @classmethod
     def read(cls, source: Source) -> GatewaySettings:
         port = source.count("GATEWAY_PORT", 8000)
         if port > 65_535:
             raise Misconfigured(f"GATEWAY_PORT is out of range: {port}")
+        rpc_timeout_s = source.seconds("RPC_TIMEOUT_S", 5.0)
         return cls(
             process=ProcessSettings.read(source),
             host=source.text("GATEWAY_HOST", "127.0.0.1"),
@@ -45,6 +61,7 @@ class GatewaySettings:
             port_is_named=bool(source.values.get("GATEWAY_PORT")),
             workers=source.count("GATEWAY_WORKERS", 2),
             threads=source.count("GATEWAY_THREADS", 64),
-            rpc_timeout_s=source.seconds("RPC_TIMEOUT_S", 5.0),
-            http=HttpSettings(),
+            rpc_timeout_s=rpc_timeout_s,
+            http=HttpSettings.read(source, place_timeout_s=rpc_timeout_s),
+            auth=AuthSettings.read(source),
         )

@@ -19,6 +19,8 @@ from inventory_service.happenings import (
     Committed,
     Happening,
     HoldRequest,
+    OrderApproved,
+    OrderCreated,
     OrderReturned,
     Refunded,
     Rejected,
@@ -28,14 +30,14 @@ from inventory_service.happenings import (
     ReservedStill,
     Restocked,
 )
-from inventory_service.schemas import MOST_UNITS, PUBLISHED, Adjustment, NewProduct
+from inventory_service.schemas import PUBLISHED
 from inventory_service.settings import Settings
 from inventory_service.shelf import Shelf, totals
-from inventory_service.states import Holding, HoldingStatus, Line, Movement, MovementKind
+from inventory_service.states import Holding, HoldingStatus, Line, Movement, Terms
 from shared import outbox
 from shared.database import Sessions, Transaction, in_rounds
 from shared.envelope import Envelope, Outgoing, Received
-from shared.errors import BrokenRule, Conflict, ProductExists, ProductNotFound
+from shared.errors import BrokenRule
 from shared.publications import Publications
 
 SERVICE = "inventory_service"
@@ -49,6 +51,7 @@ _RESERVATION_STATUS = {
     HoldingStatus.COMMITTED: "COMMITTED",
 }
 RESERVATION_STATUSES = tuple(_RESERVATION_STATUS.values())
+HELD = _RESERVATION_STATUS[HoldingStatus.HELD]
 
 
 @dataclass(kw_only=True)
@@ -112,7 +115,7 @@ def apply_events(tx: Transaction, events: Sequence[Received[Happening]], setting
     Raises BrokenRule where more is returned than was committed.
     """
     ids = [event.body.order_id for event in events]
-    queries.ensure_sagas(tx, ids)
+    queries.ensure_sagas(tx, {event.body.order_id: _terms(event.body) for event in events})
     holdings = _with_returns(tx, queries.holdings_for_update(tx, ids), events)
     changes = Changes()
     shelf = _shelf(tx, changes, holdings, [event.body for event in events])
@@ -124,6 +127,10 @@ def apply_events(tx: Transaction, events: Sequence[Received[Happening]], setting
         holdings[holding.order_id] = decision.holding
         _record_decision(tx, changes, holding, decision, event.envelope, event.envelope.correlation_id)
     changes.save(tx)
+
+
+def _terms(event: Happening) -> Terms | None:
+    return event.terms if isinstance(event, OrderCreated | OrderApproved) else None
 
 
 def _with_returns(
@@ -265,6 +272,7 @@ def _saga_row(holding: Holding, correlation_id: str) -> dict[str, Any]:
         "currency": terms.currency if terms else None,
         "payment_mode": terms.payment_mode if terms else None,
         "payment_method": terms.payment_method if terms else None,
+        "seller_id": terms.seller_id if terms else None,
         "correlation_id": correlation_id,
     }
 
@@ -342,60 +350,5 @@ def _reserved_body(holding: Holding) -> dict[str, Any]:
         "user_id": terms.user_id,
         "payment_method": terms.payment_method,
         "payment_mode": terms.payment_mode,
+        "seller_id": terms.seller_id,
     }
-
-
-def create_product(tx: Transaction, product: NewProduct, correlation_id: str | None) -> None:
-    """A new product with its first stock. Raises ProductExists."""
-    if not queries.insert_product(tx, product):
-        raise ProductExists(f"{product.item} exists already", {"item": product.item})
-    changes = Changes()
-    changes.emit(
-        tx,
-        "PRODUCT_UPDATED",
-        product.item,
-        cause=None,
-        correlation_id=correlation_id,
-        item=product.item,
-        version=1,
-        name=product.name,
-        seller_id=product.seller_id,
-        price=product.price,
-        currency=product.currency,
-        active=True,
-        requires_approval=product.requires_approval,
-    )
-    # The stock row was inserted with its first units: only the movement that explains them is missing.
-    first = Movement(item=product.item, kind=MovementKind.INITIAL, delta_on_hand=product.on_hand)
-    changes.movement_rows.append(queries.movement_row(first, order_id=None, generation=None, event_id=None))
-    changes.save(tx)
-
-
-def adjust_stock(tx: Transaction, adjustment: Adjustment, correlation_id: str | None) -> None:
-    """Change what is on hand.
-
-    Raises ProductNotFound, or Conflict where less would be left than is reserved or more than can be counted.
-    """
-    stock = queries.stock_for_update(tx, [adjustment.item])
-    if adjustment.item not in stock:
-        raise ProductNotFound("no such product", {"item": adjustment.item})
-    on_hand, reserved = stock[adjustment.item]
-    if on_hand + adjustment.delta < reserved:
-        raise Conflict(f"{reserved} of {on_hand} units are reserved", {"onHand": on_hand, "reserved": reserved})
-    if on_hand + adjustment.delta > MOST_UNITS:
-        raise Conflict(f"more than {MOST_UNITS} units cannot be counted", {"onHand": on_hand, "reserved": reserved})
-    changes = Changes()
-    changes.move([Movement(item=adjustment.item, kind=MovementKind.ADJUSTED, delta_on_hand=adjustment.delta)])
-    changes.emit(
-        tx,
-        "INVENTORY_ADJUSTED",
-        adjustment.item,
-        cause=None,
-        correlation_id=correlation_id,
-        item=adjustment.item,
-        delta=adjustment.delta,
-        reason=adjustment.reason,
-        on_hand=on_hand + adjustment.delta,
-        reserved=reserved,
-    )
-    changes.save(tx)

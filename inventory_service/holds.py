@@ -36,10 +36,15 @@ _REFUSALS: dict[Refusal, type[OrderSagaError]] = {
 _REJECTIONS: dict[str, type[OrderSagaError]] = {"unknown_item": UnknownItem, "out_of_stock": OutOfStock}
 
 
-def reserve(tx: Transaction, wanted: NewHold, correlation_id: str | None, settings: Settings) -> UUID:
-    """Hold all lines or none; the new hold's id. Raises ReservationExists, UnknownItem, OutOfStock."""
+def reserve(
+    tx: Transaction, wanted: NewHold, seller_id: str | None, correlation_id: str | None, settings: Settings
+) -> UUID:
+    """Hold all lines or none; the new hold's id. ``seller_id``: whose goods these are, where they are one seller's.
+
+    Raises ReservationExists, UnknownItem, OutOfStock.
+    """
     hold = Holding(order_id=new_id(), manual=True)
-    if not queries.insert_hold(tx, hold.order_id, wanted.reference):
+    if not queries.insert_hold(tx, hold.order_id, wanted.reference, seller_id):
         raise ReservationExists("another hold has this reference", {"reference": wanted.reference})
     request = HoldRequested(order_id=hold.order_id, lines=wanted.lines, ttl=wanted.ttl)
     decision = apply_request(tx, hold, request, correlation_id, settings)

@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import BigInteger, Boolean, DateTime, Identity, Index, Integer, Numeric, Text, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from shared.audit import AuditLogTable
 from shared.idempotency import IdempotencyKeyTable
 from shared.inbox import InboxTable
 from shared.outbox import OutboxTable
@@ -32,6 +33,10 @@ class Inbox(InboxTable, Base):
 
 
 class IdempotencyKey(IdempotencyKeyTable, Base):
+    pass
+
+
+class AuditLog(AuditLogTable, Base):
     pass
 
 
@@ -62,7 +67,8 @@ class Stock(Base):
 class Saga(Base):
     """What inventory knows of one order, and the row that every handler locks first; it carries the tombstone.
 
-    A manual hold has one too, with an id of its own and perhaps its client's ``reference``.
+    A manual hold has one too, with an id of its own and perhaps its client's ``reference``. ``user_id`` and
+    ``seller_id`` say who may see its reservation; ids are in the order of time, so that lists walk their indexes.
     """
 
     __tablename__ = "sagas"
@@ -79,9 +85,12 @@ class Saga(Base):
     correlation_id: Mapped[str | None] = mapped_column(Text)
     manual: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
     reference: Mapped[str | None] = mapped_column(Text)
+    seller_id: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = (
         Index("sagas_reference", "reference", unique=True, postgresql_where=text("reference is not null")),
+        Index("sagas_of_user", "user_id", "order_id", postgresql_where=text("user_id is not null")),
+        Index("sagas_of_seller", "seller_id", "order_id", postgresql_where=text("seller_id is not null")),
     )
 
 
@@ -107,7 +116,6 @@ class Reservation(Base):
 
     __table_args__ = (
         Index("reservations_wake", "wake_at", postgresql_where=text("status = 'RESERVED' and wake_at is not null")),
-        Index("reservations_newest", "created_at", "order_id"),
     )
 
 

@@ -1,20 +1,18 @@
-"""Every statement of the inventory service: set-based, one per table and batch, each text constant.
+"""Statements of the inventory service on holdings and stock: set-based, one per table and batch, each text constant.
 
 Owns: SQL and how rows become values. Functions that lock end in _for_update. Locks are always taken in this order:
 sagas sorted by order (a timer waits for none of them), then stock sorted by item.
-Must not know: why something is saved.
+Must not know: why something is saved. Those on products stand in product_queries.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
 
-from inventory_service.schemas import NewProduct
 from inventory_service.states import Holding, HoldingStatus, Line, Movement, Return, Terms
 from shared.database import Transaction
 from shared.envelope import Envelope
@@ -22,15 +20,17 @@ from shared.envelope import Envelope
 # Holdings
 
 # Insert first, then lock: without a row to lock, ORDER_CREATED and ORDER_CANCELLED on two connections would both
-# see nothing, and stock would stay held for a cancelled order.
+# see nothing, and stock would stay held for a cancelled order. Customer and seller are indexed, and known now: an
+# update that does not change them touches no index.
 _ENSURE_SAGAS = text("""
-insert into sagas (order_id, status, generation, cancelled)
-select order_id, 'OPEN', 0, false from unnest(cast(:ids as uuid[])) as w(order_id)
+insert into sagas (order_id, status, generation, cancelled, user_id, seller_id)
+select order_id, 'OPEN', 0, false, user_id, seller_id
+from json_to_recordset(cast(:rows as json)) as r(order_id uuid, user_id text, seller_id text)
 order by order_id on conflict do nothing
 """)
 _SAGA = """
 select s.order_id, s.status, s.generation, s.manual, s.cancelled, s.user_id, s.price, s.currency, s.payment_mode,
-       s.payment_method, s.correlation_id
+       s.payment_method, s.seller_id, s.correlation_id
 from sagas s
 """
 _SAGAS_FOR_UPDATE = text(f"{_SAGA} where s.order_id = any(cast(:ids as uuid[])) order by s.order_id for update")
@@ -52,12 +52,12 @@ select order_id, return_id, item, quantity, restocked from return_lines where or
 """)
 _UPDATE_SAGAS = text("""
 update sagas s
-set status = r.status, generation = r.generation, cancelled = r.cancelled, user_id = r.user_id, price = r.price,
-    currency = r.currency, payment_mode = r.payment_mode, payment_method = r.payment_method,
-    correlation_id = coalesce(s.correlation_id, r.correlation_id)
+set status = r.status, generation = r.generation, cancelled = r.cancelled, price = r.price, currency = r.currency,
+    payment_mode = r.payment_mode, payment_method = r.payment_method, user_id = coalesce(r.user_id, s.user_id),
+    seller_id = coalesce(r.seller_id, s.seller_id), correlation_id = coalesce(s.correlation_id, r.correlation_id)
 from json_to_recordset(cast(:rows as json)) as r(
     order_id uuid, status text, generation int, cancelled boolean, user_id text, price numeric, currency text,
-    payment_mode text, payment_method text, correlation_id text)
+    payment_mode text, payment_method text, seller_id text, correlation_id text)
 where s.order_id = r.order_id
 """)
 _INSERT_LINES = text("""
@@ -92,8 +92,17 @@ where s.order_id = any(cast(:ids as uuid[])) and r.event_id is not null
 """)
 
 
-def ensure_sagas(tx: Transaction, ids: Iterable[UUID]) -> None:
-    tx.execute(_ENSURE_SAGAS, ids=_texts(ids))
+def ensure_sagas(tx: Transaction, orders: Mapping[UUID, Terms | None]) -> None:
+    """A row for each order, with its customer and seller where they are known by now."""
+    rows = [
+        {
+            "order_id": order_id,
+            "user_id": terms.user_id if terms else None,
+            "seller_id": terms.seller_id if terms else None,
+        }
+        for order_id, terms in orders.items()
+    ]
+    tx.save(_ENSURE_SAGAS, rows)
 
 
 def holdings_for_update(tx: Transaction, ids: Iterable[UUID]) -> dict[UUID, Holding]:
@@ -124,6 +133,7 @@ def _holding(row: Any, held: Any, lines: Sequence[Line]) -> Holding:
         currency=row.currency,
         payment_mode=row.payment_mode,
         payment_method=row.payment_method,
+        seller_id=row.seller_id,
     )
     return Holding(
         order_id=row.order_id,
@@ -134,7 +144,7 @@ def _holding(row: Any, held: Any, lines: Sequence[Line]) -> Holding:
         expires_at=held.expires_at if held else None,
         wake_at=held.wake_at if held else None,
         lines=tuple(sorted(lines, key=lambda line: line.item)),
-        terms=terms if row.user_id is not None else None,
+        terms=terms if row.price is not None else None,
     )
 
 
@@ -190,30 +200,43 @@ def insert_returns(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
 
 # Waits for another transaction that inserts the same reference, and then finds it taken.
 _INSERT_HOLD = text("""
-insert into sagas (order_id, status, generation, manual, cancelled, reference)
-values (cast(:id as uuid), 'OPEN', 0, true, false, :reference)
+insert into sagas (order_id, status, generation, manual, cancelled, reference, seller_id)
+values (cast(:id as uuid), 'OPEN', 0, true, false, :reference, :seller_id)
 on conflict do nothing returning order_id
 """)
 _RESERVATION = """
-select r.order_id as id, case when s.manual then 'manual' else 'order' end as kind, s.reference, r.status,
-       r.generation, r.expires_at, r.created_at, r.ended_at,
+select r.order_id as id, case when s.manual then 'manual' else 'order' end as kind, s.reference, s.user_id,
+       s.seller_id, r.status, r.generation, r.expires_at, r.created_at, r.ended_at,
        (select json_agg(json_build_object('item', l.item, 'quantity', l.quantity) order by l.item collate "C")
         from order_lines l where l.order_id = r.order_id) as items
 from sagas s join reservations r using (order_id, generation)
 """
 _ONE_RESERVATION = text(f"{_RESERVATION} where s.order_id = cast(:id as uuid)")
-_NEWEST_RESERVATIONS = text(f"""
+_PARTIES = text("select user_id, seller_id from sagas where order_id = cast(:id as uuid)")
+# Ids are in the order of time, and each list walks an index in their order: the primary key, sagas_of_user or
+# sagas_of_seller. A customer has few orders, so that narrowing theirs to one seller needs no index.
+_NEWEST = """
+  and (cast(:status as text) is null or r.status = :status)
+  and (cast(:before as uuid) is null or s.order_id < cast(:before as uuid))
+order by s.order_id desc limit :limit
+"""
+_NEWEST_OF_ALL = text(f"{_RESERVATION} where true {_NEWEST}")
+_NEWEST_OF_SELLER = text(f"{_RESERVATION} where s.seller_id = :seller_id {_NEWEST}")
+_NEWEST_OF_USER = text(f"""
 {_RESERVATION}
-where (cast(:status as text) is null or r.status = :status)
-  and (cast(:created_at as timestamptz) is null
-       or (r.created_at, r.order_id) < (cast(:created_at as timestamptz), cast(:id as uuid)))
-order by r.created_at desc, r.order_id desc limit :limit
+where s.user_id = :user_id and (cast(:seller_id as text) is null or s.seller_id = :seller_id) {_NEWEST}
 """)
 
 
-def insert_hold(tx: Transaction, hold_id: UUID, reference: str | None) -> bool:
+def insert_hold(tx: Transaction, hold_id: UUID, reference: str | None, seller_id: str | None) -> bool:
     """False when the reference is another hold's."""
-    return bool(tx.fetch(_INSERT_HOLD, id=str(hold_id), reference=reference))
+    return bool(tx.fetch(_INSERT_HOLD, id=str(hold_id), reference=reference, seller_id=seller_id))
+
+
+def parties(tx: Transaction, id_: UUID) -> tuple[str | None, str | None] | None:
+    """(customer, seller) of a holding, as far as they are known; None where there is no such holding."""
+    rows = tx.fetch(_PARTIES, id=str(id_))
+    return (rows[0].user_id, rows[0].seller_id) if rows else None
 
 
 def reservation_row(tx: Transaction, id_: UUID) -> Mapping[str, Any] | None:
@@ -223,17 +246,20 @@ def reservation_row(tx: Transaction, id_: UUID) -> Mapping[str, Any] | None:
 
 
 def reservation_rows(
-    tx: Transaction, *, limit: int, before: tuple[datetime, UUID] | None, status: str | None
+    tx: Transaction,
+    *,
+    limit: int,
+    before: UUID | None,
+    status: str | None,
+    user_id: str | None,
+    seller_id: str | None,
 ) -> list[Mapping[str, Any]]:
-    """Newest first, from the one made just before ``before`` (when, which)."""
-    created_at, id_ = before or (None, None)
-    rows = tx.fetch(
-        _NEWEST_RESERVATIONS,
-        limit=limit,
-        status=status,
-        created_at=created_at,
-        id=str(id_) if id_ else None,
-    )
+    """Newest first, from the one before ``before``; of one customer, of one seller, or of everybody."""
+    of_some = _NEWEST_OF_SELLER if seller_id is not None else _NEWEST_OF_ALL
+    whose: dict[str, Any] = {"seller_id": seller_id} if seller_id is not None else {}
+    if user_id is not None:
+        of_some, whose = _NEWEST_OF_USER, {"user_id": user_id, "seller_id": seller_id}
+    rows = tx.fetch(of_some, limit=limit, status=status, before=str(before) if before else None, **whose)
     return [dict(row._mapping) for row in rows]
 
 
@@ -296,51 +322,6 @@ def insert_movements(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
 def movement_rows(tx: Transaction, item: str, *, limit: int, before: int | None) -> list[Mapping[str, Any]]:
     """Newest first."""
     return [dict(row._mapping) for row in tx.fetch(_MOVEMENTS, item=item, limit=limit, before=before)]
-
-
-# Products
-
-_INSERT_PRODUCT = text("""
-insert into products (item, version, name, seller_id, price, currency, active, requires_approval, updated_at)
-values (:item, 1, :name, :seller_id, :price, :currency, true, :requires_approval, :now)
-on conflict do nothing returning item
-""")
-_INSERT_STOCK = text("insert into stock (item, on_hand, reserved) values (:item, :on_hand, 0)")
-_PRODUCT = """
-select p.item, p.version, p.name, p.seller_id, p.price, p.currency, p.active, p.requires_approval, p.updated_at,
-       s.on_hand, s.reserved, s.on_hand - s.reserved as available
-from products p join stock s using (item)
-"""
-_ONE_PRODUCT = text(f"{_PRODUCT} where p.item = :item")
-_PRODUCTS = text(f"""
-{_PRODUCT} where cast(:after as text) is null or p.item > :after order by p.item limit :limit
-""")
-
-
-def insert_product(tx: Transaction, product: NewProduct) -> bool:
-    """False when the item exists already."""
-    inserted = tx.fetch(
-        _INSERT_PRODUCT,
-        item=product.item,
-        name=product.name,
-        seller_id=product.seller_id,
-        price=product.price,
-        currency=product.currency,
-        requires_approval=product.requires_approval,
-        now=tx.now,
-    )
-    if inserted:
-        tx.execute(_INSERT_STOCK, item=product.item, on_hand=product.on_hand)
-    return bool(inserted)
-
-
-def product_row(tx: Transaction, item: str) -> Mapping[str, Any] | None:
-    rows = tx.fetch(_ONE_PRODUCT, item=item)
-    return dict(rows[0]._mapping) if rows else None
-
-
-def product_rows(tx: Transaction, *, limit: int, after: str | None) -> list[Mapping[str, Any]]:
-    return [dict(row._mapping) for row in tx.fetch(_PRODUCTS, limit=limit, after=after)]
 
 
 def _texts(ids: Iterable[UUID]) -> list[str]:

@@ -64,6 +64,7 @@ class InventoryReserved(EventSchema):
     user_id = text(data_key="userId")
     payment_method = text(required=False, allow_none=True, data_key="paymentMethod")
     payment_mode = text(data_key="paymentMode")
+    seller_id = text(required=False, allow_none=True, data_key="sellerId")
 
 
 class InventoryRejected(EventSchema):
@@ -116,9 +117,25 @@ PUBLISHED: dict[str, type[EventSchema]] = {
 # Consumed
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _OrderedLine:
+    line: Line
+    seller_id: str | None
+
+
+class _OrderedLineSchema(PayloadSchema):
+    item = text()
+    quantity = quantity()
+    seller_id = text(required=False, allow_none=True, load_default=None, data_key="sellerId")
+
+    @staticmethod
+    def make_value(seller_id: str | None, **line: Any) -> _OrderedLine:
+        return _OrderedLine(line=Line(**line), seller_id=seller_id)
+
+
 class _OrderToReserve(EventSchema):
     order_id = order_id()
-    items = fields.List(fields.Nested(LineSchema), required=True, validate=validate.Length(1, MOST_LINES))
+    items = fields.List(fields.Nested(_OrderedLineSchema), required=True, validate=validate.Length(1, MOST_LINES))
     user_id = text(data_key="userId")
     price = positive_money()
     currency = currency()
@@ -128,8 +145,11 @@ class _OrderToReserve(EventSchema):
     payment_method = PaymentMethod(allow_none=True, load_default=None, data_key="paymentMethod")
 
 
-def _asked_for(*, order_id: UUID, items: list[Line], **terms: Any) -> dict[str, Any]:
-    return {"order_id": order_id, "lines": _merged(items), "terms": Terms(**terms)}
+def _asked_for(*, order_id: UUID, items: list[_OrderedLine], **terms: Any) -> dict[str, Any]:
+    """An order has one seller: the first that any of its lines names."""
+    seller_id = next((item.seller_id for item in items if item.seller_id is not None), None)
+    lines = _merged([item.line for item in items])
+    return {"order_id": order_id, "lines": lines, "terms": Terms(seller_id=seller_id, **terms)}
 
 
 class OrderCreated(_OrderToReserve):
@@ -210,6 +230,19 @@ class NewProductSchema(PayloadSchema):
     requires_approval = fields.Boolean(data_key="requiresApproval", truthy={True}, falsy={False})
 
 
+class ProductChangesSchema(PayloadSchema):
+    """Any of these; made with ``partial=True``, so that nothing has to be there."""
+
+    class Meta:
+        unknown = RAISE
+
+    name = text()
+    price = positive_money()
+    currency = currency()
+    active = fields.Boolean(truthy={True}, falsy={False})
+    requires_approval = fields.Boolean(data_key="requiresApproval", truthy={True}, falsy={False})
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Adjustment:
     item: str
@@ -270,6 +303,8 @@ class ReservationView(PayloadSchema):
     id = fields.UUID()
     kind = fields.String()
     reference = fields.String(allow_none=True)
+    user_id = fields.String(data_key="userId")
+    seller_id = fields.String(data_key="sellerId")
     status = fields.String()
     generation = fields.Integer()
     items = fields.List(fields.Nested(LineSchema))
@@ -288,6 +323,15 @@ class MovementView(PayloadSchema):
     generation = fields.Integer()
     event_id = fields.UUID(data_key="eventId")
     at = Moment()
+
+
+class StockView(PayloadSchema):
+    item = fields.String()
+    name = fields.String()
+    seller_id = fields.String(data_key="sellerId")
+    on_hand = fields.Integer(data_key="onHand")
+    reserved = fields.Integer()
+    available = fields.Integer()
 
 
 class ProductView(PayloadSchema):

@@ -10,9 +10,10 @@ from typing import Any
 
 from nameko_sqlalchemy import Database
 
-from inventory_service import handlers, requests, schemas
+from inventory_service import handlers, requests, reservation_requests, schemas
 from inventory_service.models import Base
-from shared import idempotency, inbox
+from shared import audit, idempotency, inbox
+from shared.caller import CallerProvider
 from shared.database import ENGINE_OPTIONS, purge, transaction
 from shared.health import health_of
 from shared.inbox import apply_once
@@ -28,18 +29,26 @@ class InventoryService:
     name = "inventory_service"
     database = Database(Base, engine_options=ENGINE_OPTIONS)
     settings = SettingsProvider()
+    caller = CallerProvider()
 
     # Requests
 
     @rpc
     def create_product(self, product: Any, idempotency_key: Any = None, correlation_id: Any = None) -> dict[str, Any]:
         with transaction(self.database) as tx:
-            return requests.create_product(tx, product, idempotency_key, correlation_id)
+            return requests.create_product(tx, self.caller, product, idempotency_key, correlation_id)
+
+    @rpc
+    def update_product(
+        self, item: Any, changes: Any, versions: Any = None, correlation_id: Any = None
+    ) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return requests.update_product(tx, self.caller, item, changes, versions, correlation_id)
 
     @rpc
     def adjust_stock(self, adjustment: Any, idempotency_key: Any = None, correlation_id: Any = None) -> dict[str, Any]:
         with transaction(self.database) as tx:
-            return requests.adjust_stock(tx, adjustment, idempotency_key, correlation_id)
+            return requests.adjust_stock(tx, self.caller, adjustment, idempotency_key, correlation_id)
 
     @rpc
     def get_product(self, item: Any) -> dict[str, Any]:
@@ -47,45 +56,69 @@ class InventoryService:
             return requests.get_product(tx, item)
 
     @rpc
-    def list_products(self, limit: Any = 50, cursor: Any = None) -> dict[str, Any]:
+    def list_products(
+        self, limit: Any = 50, cursor: Any = None, text: Any = None, seller_id: Any = None, active: Any = "any"
+    ) -> dict[str, Any]:
         with transaction(self.database) as tx:
-            return requests.list_products(tx, limit, cursor)
+            return requests.list_products(tx, limit, cursor, text, seller_id, active)
+
+    @rpc
+    def list_stock(
+        self, limit: Any = 50, cursor: Any = None, seller_id: Any = None, item: Any = None
+    ) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return requests.list_stock(tx, self.caller, limit, cursor, seller_id, item)
 
     @rpc
     def list_movements(self, item: Any, limit: Any = 50, cursor: Any = None) -> dict[str, Any]:
         with transaction(self.database) as tx:
-            return requests.list_movements(tx, item, limit, cursor)
+            return requests.list_movements(tx, self.caller, item, limit, cursor)
 
     @rpc
     def reserve_stock(
         self, reservation: Any, idempotency_key: Any = None, correlation_id: Any = None
     ) -> dict[str, Any]:
         with transaction(self.database) as tx:
-            return requests.reserve_stock(tx, reservation, idempotency_key, correlation_id, self.settings)
+            return reservation_requests.reserve_stock(
+                tx, self.caller, reservation, idempotency_key, correlation_id, self.settings
+            )
 
     @rpc
     def release_reservation(
         self, reservation_id: Any, idempotency_key: Any = None, correlation_id: Any = None
     ) -> dict[str, Any]:
         with transaction(self.database) as tx:
-            return requests.release_reservation(tx, reservation_id, idempotency_key, correlation_id, self.settings)
+            return reservation_requests.release_reservation(
+                tx, self.caller, reservation_id, idempotency_key, correlation_id, self.settings
+            )
 
     @rpc
     def commit_reservation(
         self, reservation_id: Any, idempotency_key: Any = None, correlation_id: Any = None
     ) -> dict[str, Any]:
         with transaction(self.database) as tx:
-            return requests.commit_reservation(tx, reservation_id, idempotency_key, correlation_id, self.settings)
+            return reservation_requests.commit_reservation(
+                tx, self.caller, reservation_id, idempotency_key, correlation_id, self.settings
+            )
 
     @rpc
     def get_reservation(self, reservation_id: Any) -> dict[str, Any]:
         with transaction(self.database) as tx:
-            return requests.get_reservation(tx, reservation_id)
+            return reservation_requests.get_reservation(tx, self.caller, reservation_id)
 
     @rpc
-    def list_reservations(self, limit: Any = 50, cursor: Any = None, status: Any = None) -> dict[str, Any]:
+    def list_reservations(
+        self, limit: Any = 50, cursor: Any = None, status: Any = None, seller_id: Any = None
+    ) -> dict[str, Any]:
         with transaction(self.database) as tx:
-            return requests.list_reservations(tx, limit, cursor, status)
+            return reservation_requests.list_reservations(tx, self.caller, limit, cursor, status, seller_id)
+
+    @rpc
+    def list_audit(
+        self, limit: Any = 50, cursor: Any = None, actor: Any = None, object_id: Any = None
+    ) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return audit.page(tx, self.caller, limit=limit, cursor=cursor, actor=actor, object_id=object_id)
 
     @rpc
     def health(self) -> dict[str, str]:

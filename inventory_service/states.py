@@ -46,13 +46,17 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Terms:
-    """What INVENTORY_RESERVED passes on for the payment, untouched by inventory."""
+    """What INVENTORY_RESERVED passes on for the payment, untouched by inventory.
+
+    ``seller_id`` is None where the order did not say whose goods they are.
+    """
 
     user_id: str
     price: Decimal
     currency: str
     payment_mode: str
     payment_method: str | None
+    seller_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,6 +11,7 @@ from ops.errors import StackError
 from ops.folder import StackFolder
 from ops.processes import ProcessSpec, base_environment
 from ops.state import DATABASE_VARIABLES, SIGNING_VARIABLE, StackState
+from ops.tokens import KEY_VARIABLE
 
 SERVICE_STAGE, GATEWAY_STAGE = 2, 3
 GATEWAY, PSP = "gateway", "psp"
@@ -34,6 +35,7 @@ _OWN_VARIABLES = frozenset(
         "PSP_PORT",
         "PSP_WEBHOOK_URL",
         SIGNING_VARIABLE,
+        KEY_VARIABLE,
         *DATABASE_VARIABLES.values(),
     }
 )
@@ -63,8 +65,13 @@ def psp_environment(folder: StackFolder, state: StackState) -> dict[str, str]:
 
 
 def gateway_environment(folder: StackFolder, state: StackState) -> dict[str, str]:
-    address = {"GATEWAY_HOST": "127.0.0.1", "GATEWAY_PORT": str(state.ports[GATEWAY])}
-    return {**_common_environment(folder, state), **address}
+    own = {
+        "GATEWAY_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(state.ports[GATEWAY]),
+        KEY_VARIABLE: str(folder.signing_key_file),
+    }
+    # With `--set ORDERSAGA_MODE=production` it is as strict here as anywhere.
+    return {"ORDERSAGA_MODE": "development", **_common_environment(folder, state), **own}
 
 
 def _common_environment(folder: StackFolder, state: StackState) -> dict[str, str]:

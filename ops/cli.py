@@ -14,13 +14,15 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from ops import display, psp
+from ops import display, psp, tokens
 from ops.command_line import console, pairs, readable_errors
 from ops.databases import driver_url
 from ops.errors import StackError
 from ops.following import follow, show
 from ops.stack import Stack
 from ops.state import DATABASE_VARIABLES, DATABASES
+from shared.identity import Role
+from shared.tokens import DEFAULT_TTL_S
 
 _NOT_RUNNING = 3
 
@@ -141,6 +143,19 @@ def env(stack: Stack, as_json: bool) -> None:
         return
     for name, value in environment.items():
         click.echo(f"export {name}={shlex.quote(value)}")
+
+
+@main.command()
+@click.argument("name")
+@click.option("--role", "roles", multiple=True, type=click.Choice(list(Role)), help="Repeatable.  [default: USER]")
+@click.option("--seller", "seller_id", metavar="SHOP", help="The shop that a SELLER sells for.")
+@click.option("--ttl", "ttl_s", type=click.IntRange(min=1), default=DEFAULT_TTL_S, show_default=True, help="Seconds.")
+@click.pass_obj
+@readable_errors
+def token(stack: Stack, name: str, roles: tuple[str, ...], seller_id: str | None, ttl_s: int) -> None:
+    """Print a bearer token for anybody: `-H "Authorization: Bearer $(ordersaga token anna)"`."""
+    held = roles or ((Role.USER,) if seller_id is None else (Role.SELLER,))
+    click.echo(tokens.mint(stack.environment(), name, held, seller_id, ttl_s=ttl_s))
 
 
 @main.command()

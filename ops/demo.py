@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ops.display import show_where_to_look
-from ops.gateway_client import GatewayClient
 from ops.invariants import Books
+from ops.people import client_of
 from ops.proof import prove, show_invariants
 from ops.scenarios.endings import CONFIRMED, Outcomes, cancelled, in_words
 from ops.scenarios.player import Player, Scene
@@ -35,7 +35,7 @@ def run(stack: Stack, console: Console, external: Mapping[str, str]) -> int:
     """
     stack.up(external=external)
     environment = stack.environment()
-    shop = Shop(GatewayClient(environment["GATEWAY_URL"]))
+    shop = Shop(client_of(environment))
     console.rule("[bold]a small catalogue")
     shop.stock_up()
     console.print(f"{shop.lamp}: 10 pieces, {shop.chair}: 5, {shop.vase}: 1")

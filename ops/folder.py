@@ -32,6 +32,10 @@ class StackFolder:
         return self.root / "stack.json"
 
     @property
+    def signing_key_file(self) -> Path:
+        return self.root / "jwt-signing-key.pem"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"
 

@@ -16,6 +16,7 @@ from ops.display import plain, show_where_to_look
 from ops.errors import StackError
 from ops.folder import StackFolder
 from ops.gateway_client import GatewayClient, Refused
+from ops.people import client_of
 from ops.proof import prove, show_invariants
 from ops.psp_client import PspClient
 from ops.scenarios import (
@@ -62,7 +63,7 @@ def run(stack: Stack, console: Console, external: Mapping[str, str]) -> int:
     with _short_deadlines(stack, external):
         environment = stack.environment()
         stage = Stage(stack=stack, provider=_provider(environment))
-        performance = Performance(GatewayClient(environment["GATEWAY_URL"]), stage, console)
+        performance = Performance(client_of(environment), stage, console)
         scripts = performance.play()
         stack.up(external=external, settings=FLAGS)
         scripts += performance.play_together(silence.WITH_FLAGS, 1, PATIENCE_S)

@@ -6,12 +6,14 @@ import json
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 _TIMEOUT_S = 15
 _JSON = {"Content-Type": "application/json"}
+Authorise = Callable[[str, str, bytes | None], Mapping[str, str]]
+"""From method, path and body to the headers that say who sends it."""
 
 
 class Refused(Exception):
@@ -48,8 +50,9 @@ class Answer:
 class GatewayClient:
     """Raises Refused for problem documents and OSError when the gateway cannot be reached."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, authorise: Authorise) -> None:
         self._url = url.rstrip("/") + "/api/v1"
+        self._authorise = authorise
 
     def get(self, path: str) -> Any:
         return _accepted(self.send("GET", path))
@@ -69,7 +72,7 @@ class GatewayClient:
         """
         lines = [{"item": item, "quantity": 1} for item in items]
         try:
-            self.post("/orders", {"userId": "probe", "items": lines, "price": "0.01"})
+            self.post("/orders", {"items": lines, "price": "0.01"})
         except Refused as refused:
             return refused.code == "price_mismatch"
         return True
@@ -81,7 +84,8 @@ class GatewayClient:
         url = self._url + path
         if not url.startswith(("http://", "https://")):
             raise ValueError(f"not an HTTP address: {url}")
-        sent = {**_JSON, **(headers or {})} if body is not None else dict(headers or {})
+        typed = _JSON if body is not None else {}
+        sent = {**typed, **self._authorise(method, path, body), **(headers or {})}
         request = urllib.request.Request(url, data=body, headers=sent, method=method)  # noqa: S310
         try:
             with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310

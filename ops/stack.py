@@ -28,6 +28,7 @@ from ops.state import (
     with_webhook_secret,
 )
 from ops.supervision import ProcessState, Supervision
+from ops.tokens import KEY_VARIABLE, ensure_signing_key
 from ops.waiting import Waiter, holds_within
 
 _LOCK_TIMEOUT_S = 90.0
@@ -65,6 +66,7 @@ class Stack:
         self._layout.create()
         with self._exclusively():
             self._layout.stop_request.unlink(missing_ok=True)
+            ensure_signing_key(self._layout)
             state = self._state_for(infrastructure_only, replicas or {}, settings or {}, external or {})
             startup = Startup(self._layout, state, self._supervision, self._waiter(), self._report)
             if startup.is_up_as_wanted():
@@ -186,7 +188,8 @@ class Stack:
 
     def environment(self) -> dict[str, str]:
         """What a client of this stack needs: AMQP_URI, the database URLs, MANAGEMENT_URL, GATEWAY_URL, PSP_URL,
-        and PSP_WEBHOOK_SECRET for those who start a payment service or a simulator of their own beside it.
+        PSP_WEBHOOK_SECRET for those who start a payment service or a simulator of their own beside it, and
+        JWT_SIGNING_KEY_FILE for a gateway of their own.
         """
         state = self._known_state()
         urls = {DATABASE_VARIABLES[name]: state.database_url(name) for name in DATABASES}
@@ -195,6 +198,7 @@ class Stack:
             "GATEWAY_URL": state.gateway_url,
             "PSP_URL": state.psp_url,
             SIGNING_VARIABLE: state.psp_webhook_secret or None,
+            KEY_VARIABLE: str(self._layout.signing_key_file) if self._layout.signing_key_file.exists() else None,
         }
         return {"AMQP_URI": state.amqp_uri(), **urls, **{k: v for k, v in optional.items() if v is not None}}
 

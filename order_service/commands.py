@@ -1,8 +1,10 @@
 """What may be asked of one order: cancel, approve, decline, fulfil, take goods back.
 
-Owns: who is told no and how, and the events that answer a request. Every command locks its order first and happens in
-the transaction that the caller opened. Beside handlers.py because a request, unlike an event, can be refused.
-Must not know: idempotency keys and the shape of answers (requests.py); what is decided (domain.py, returns.py).
+Owns: who is told no and how, the events that answer a request, its line in the audit log. Every command locks its order
+first, looks who asks on the locked row, and happens in the transaction that the caller opened. Beside handlers.py
+because a request, unlike an event, can be refused.
+Must not know: idempotency keys and the shape of answers (requests.py); who may ask what (access.py); what is decided
+(domain.py, returns.py).
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from order_service import queries
+from order_service.access import order_not_found, party_for
 from order_service.domain import allowed_actions, decide
 from order_service.handlers import Changes, record_own
 from order_service.happenings import (
@@ -27,19 +30,20 @@ from order_service.returns import Accepted, CannotReturn, accept_return
 from order_service.schemas import ReturnGoods
 from order_service.settings import Settings
 from order_service.states import CancelReason, Order
+from shared import audit
 from shared.database import Transaction
 from shared.envelope import Envelope, new_id
 from shared.errors import (
     BrokenRule,
     OrderNotApprovable,
     OrderNotCancellable,
-    OrderNotFound,
     OrderNotFulfillable,
     OrderNotReturnable,
     OrderSagaError,
     RefundTooLarge,
     ReturnTooLarge,
 )
+from shared.identity import Identity, Party
 
 # What a request is called in the timeline, and how it is refused
 _REQUESTS: Mapping[type[Asked], tuple[str, type[OrderSagaError]]] = {
@@ -55,28 +59,72 @@ _RETURN_ERRORS: Mapping[str, type[OrderSagaError]] = {
 }
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asking:
+    """Who asks something of which order. ``by``: as whom; None leaves it to what they are to the order."""
+
+    caller: Identity
+    order_id: UUID
+    by: Party | None = None
+    correlation_id: str | None = None
+
+
+@dataclass(kw_only=True)
+class _Locked:
+    """The order that something is asked of, and as whom (which becomes its reason, if it is cancelled by it)."""
+
+    request: str
+    asking: Asking
+    order: Order
+    row: Mapping[str, Any]
+    by: CancelReason
+
+
 @dataclass(kw_only=True)
 class _Granted:
     """A request that changes something: what it makes of the order, to be added to and saved."""
 
+    locked: _Locked
     order: Order
-    row: Mapping[str, Any]
     changes: Changes
     cause: Envelope
+
+    @property
+    def row(self) -> Mapping[str, Any]:
+        return self.locked.row
 
     def emit(self, tx: Transaction, event_type: str, **body: Any) -> None:
         correlation_id = self.cause.correlation_id
         self.changes.emit(tx, event_type, self.order.id, cause=self.cause, correlation_id=correlation_id, **body)
 
+    def save(self, tx: Transaction, **told: Any) -> None:
+        """With a line in the audit log; ``told`` is what it says beside the status."""
+        self.changes.save(tx)
+        audit.record(
+            tx,
+            self.locked.asking.caller,
+            self.locked.request,
+            "order",
+            self.order.id,
+            request_id=self.locked.asking.correlation_id,
+            before={"status": self.locked.order.status},
+            after={"status": self.order.status, "by": self.locked.by, **told},
+        )
 
-def _ask(
-    tx: Transaction, request: Asked, correlation_id: str | None, settings: Settings, **said: Any
-) -> _Granted | None:
-    """None: the order is already as it was asked to be. Raises OrderNotFound, or the refusal of this request."""
-    found = queries.order_for_update(tx, request.order_id)
+
+def _lock(tx: Transaction, asking: Asking, request: str) -> _Locked:
+    """Raises OrderNotFound, Forbidden."""
+    found = queries.order_for_update(tx, asking.order_id)
     if found is None:
-        raise OrderNotFound("no such order", {"id": str(request.order_id)})
+        raise order_not_found(asking.order_id)
     order, row = found
+    by = party_for(asking.caller, request, row, asking.by)
+    return _Locked(request=request, asking=asking, order=order, row=row, by=CancelReason(by))
+
+
+def _ask(tx: Transaction, locked: _Locked, request: Asked, settings: Settings, **said: Any) -> _Granted | None:
+    """None: the order is already as it was asked to be. Raises the refusal of this request."""
+    order = locked.order
     name, refusal = _REQUESTS[type(request)]
     decision = decide(order, request, now=tx.now, rules=settings.rules)
     if decision.refused:
@@ -84,24 +132,24 @@ def _ask(
     if not decision.applied:
         return None
     changes = Changes()
-    cause = record_own(tx, changes, order, decision, name, correlation_id or row["correlation_id"], **said)
-    return _Granted(order=decision.order, row=row, changes=changes, cause=cause)
+    correlation_id = locked.asking.correlation_id or locked.row["correlation_id"]
+    cause = record_own(tx, changes, order, decision, name, correlation_id, **said)
+    return _Granted(locked=locked, order=decision.order, changes=changes, cause=cause)
 
 
-def cancel_order(
-    tx: Transaction, order_id: UUID, by: CancelReason, correlation_id: str | None, settings: Settings
-) -> None:
-    """Raises OrderNotFound, and OrderNotCancellable once the order is being fulfilled."""
-    granted = _ask(tx, CancelRequested(order_id=order_id, by=by), correlation_id, settings, by=by)
+def cancel_order(tx: Transaction, asking: Asking, settings: Settings) -> None:
+    """Raises OrderNotFound, Forbidden, and OrderNotCancellable once the order is being fulfilled."""
+    locked = _lock(tx, asking, "cancel_order")
+    request = CancelRequested(order_id=asking.order_id, by=locked.by)
+    granted = _ask(tx, locked, request, settings, by=locked.by)
     if granted:
-        granted.changes.save(tx)
+        granted.save(tx)
 
 
-def approve_order(
-    tx: Transaction, order_id: UUID, by: CancelReason, correlation_id: str | None, settings: Settings
-) -> None:
-    """ORDER_APPROVED bears the payload of ORDER_CREATED again. Raises OrderNotFound, OrderNotApprovable."""
-    granted = _ask(tx, ApprovalGiven(order_id=order_id), correlation_id, settings, by=by)
+def approve_order(tx: Transaction, asking: Asking, settings: Settings) -> None:
+    """ORDER_APPROVED bears the payload of ORDER_CREATED again. Raises OrderNotFound, Forbidden, OrderNotApprovable."""
+    locked = _lock(tx, asking, "approve_order")
+    granted = _ask(tx, locked, ApprovalGiven(order_id=asking.order_id), settings, by=locked.by)
     if not granted:
         return
     placed = ("user_id", "price", "currency", "status", "payment_method", "payment_mode")
@@ -109,40 +157,40 @@ def approve_order(
         tx,
         "ORDER_APPROVED",
         **{name: granted.row[name] for name in placed},
-        items=queries.item_rows(tx, order_id),
+        items=queries.item_rows(tx, asking.order_id),
         requires_approval=True,
     )
-    granted.changes.save(tx)
+    granted.save(tx)
 
 
-def decline_order(
-    tx: Transaction, order_id: UUID, by: CancelReason, correlation_id: str | None, settings: Settings
-) -> None:
-    """Raises OrderNotFound, OrderNotApprovable."""
-    granted = _ask(tx, ApprovalDeclined(order_id=order_id, by=by), correlation_id, settings, by=by)
+def decline_order(tx: Transaction, asking: Asking, settings: Settings) -> None:
+    """Raises OrderNotFound, Forbidden, OrderNotApprovable."""
+    locked = _lock(tx, asking, "decline_order")
+    request = ApprovalDeclined(order_id=asking.order_id, by=locked.by)
+    granted = _ask(tx, locked, request, settings, by=locked.by)
     if granted:
-        granted.changes.save(tx)
+        granted.save(tx)
 
 
-def fulfil_order(
-    tx: Transaction, order_id: UUID, tracking: str | None, correlation_id: str | None, settings: Settings
-) -> None:
-    """Raises OrderNotFound, OrderNotFulfillable."""
-    request = FulfilmentRequested(order_id=order_id, tracking=tracking)
-    granted = _ask(tx, request, correlation_id, settings, tracking=tracking)
+def fulfil_order(tx: Transaction, asking: Asking, tracking: str | None, settings: Settings) -> None:
+    """Raises OrderNotFound, Forbidden, OrderNotFulfillable."""
+    locked = _lock(tx, asking, "fulfil_order")
+    request = FulfilmentRequested(order_id=asking.order_id, tracking=tracking)
+    granted = _ask(tx, locked, request, settings, tracking=tracking)
     if not granted:
         return
     granted.emit(tx, "ORDER_FULFILLED", shipped_at=granted.order.fulfil_requested_at, tracking=granted.order.tracking)
-    granted.changes.save(tx)
+    granted.save(tx, tracking=tracking)
 
 
-def return_order(
-    tx: Transaction, order_id: UUID, goods: ReturnGoods, correlation_id: str | None, settings: Settings
-) -> dict[str, Any]:
-    """The return as recorded. Raises OrderNotFound, OrderNotReturnable, ReturnTooLarge, RefundTooLarge."""
-    return_id = new_id()
+def return_order(tx: Transaction, asking: Asking, goods: ReturnGoods, settings: Settings) -> dict[str, Any]:
+    """The return as recorded.
+
+    Raises OrderNotFound, Forbidden, OrderNotReturnable, ReturnTooLarge, RefundTooLarge.
+    """
+    order_id, return_id = asking.order_id, new_id()
     asked = _return_asked(return_id, goods)
-    granted = _ask(tx, ReturnRequested(order_id=order_id), correlation_id, settings, **asked)
+    granted = _ask(tx, _lock(tx, asking, "return_order"), ReturnRequested(order_id=order_id), settings, **asked)
     if granted is None:
         # The table grants or refuses a return; goods can come back more than once.
         raise BrokenRule("a return was neither granted nor refused")
@@ -166,7 +214,7 @@ def return_order(
         refund_amount=accepted.refund,
         currency=currency,
     )
-    granted.changes.save(tx)
+    granted.save(tx, returnId=return_id, items=lines, restock=goods.restock, refundAmount=str(accepted.refund))
     return {**row, "items": lines, "created_at": tx.now}
 
 

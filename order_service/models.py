@@ -14,6 +14,7 @@ from sqlalchemy import BigInteger, Boolean, DateTime, Identity, Index, Integer, 
 from sqlalchemy.dialects.postgresql import JSON, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from shared.audit import AuditLogTable
 from shared.idempotency import IdempotencyKeyTable
 from shared.inbox import InboxTable
 from shared.outbox import OutboxTable
@@ -35,6 +36,10 @@ class Inbox(InboxTable, Base):
 
 
 class IdempotencyKey(IdempotencyKeyTable, Base):
+    pass
+
+
+class AuditLog(AuditLogTable, Base):
     pass
 
 
@@ -77,6 +82,11 @@ class Order(Base):
         # Only orders that wait for something are looked at by the timer: the index stays small.
         Index("orders_wake", "wake_at", postgresql_where=text("wake_at is not null")),
         Index("orders_user", "user_id", "id"),
+        Index("orders_seller", "seller_id", "id"),
+        Index("orders_status", "status", "id"),
+        Index("orders_unsettled", "id", postgresql_where=text("status = 'CANCELLED' and settled_at is null")),
+        Index("orders_flagged", "id", postgresql_where=text("flag is not null")),
+        Index("orders_tracking", "tracking", postgresql_where=text("tracking is not null")),
     )
 
 
@@ -88,6 +98,8 @@ class OrderItem(Base):
     seller_id: Mapped[str] = mapped_column(Text)
     quantity: Mapped[int] = mapped_column(Integer)
     price: Mapped[Decimal] = mapped_column(Price)
+
+    __table_args__ = (Index("order_items_item", "item", "order_id"),)
 
 
 class OrderReturn(Base):
@@ -151,7 +163,11 @@ class OrderEvent(Base):
     note: Mapped[str] = mapped_column(Text)
     payload: Mapped[Any] = mapped_column(JSON)
 
-    __table_args__ = (Index("order_events_order", "order_id"),)
+    __table_args__ = (
+        Index("order_events_order", "order_id"),
+        # What nothing caused begins with a request, whose id is its correlation id.
+        Index("order_events_request", "correlation_id", postgresql_where=text("causation_id is null")),
+    )
 
 
 class Product(Base):
@@ -167,3 +183,24 @@ class Product(Base):
     currency: Mapped[str] = mapped_column(Text)
     active: Mapped[bool] = mapped_column(Boolean)
     requires_approval: Mapped[bool] = mapped_column(Boolean)
+
+
+class Cart(Base):
+    """What a customer means to order. ``order_id`` is the order it became."""
+
+    __tablename__ = "carts"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[str] = mapped_column(Text)
+    status: Mapped[str] = mapped_column(Text)
+    order_id: Mapped[UUID | None]
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    updated_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class CartItem(Base):
+    __tablename__ = "cart_items"
+
+    cart_id: Mapped[UUID] = mapped_column(primary_key=True)
+    item: Mapped[str] = mapped_column(Text, primary_key=True)
+    quantity: Mapped[int] = mapped_column(Integer)

@@ -1,16 +1,21 @@
 """Placing orders: several requests at a time, each with its own answer or refusal.
 
-Owns: idempotency keys, prices and rows of new orders. Beside handlers.py because it is the one command that comes in
-bulk and has errors per request instead of per batch.
+Owns: idempotency keys, prices and rows of new orders, and the carts that become them. Beside handlers.py because it is
+the one command that comes in bulk and has errors per request instead of per batch.
+
+Locks: the carts, sorted by id (carts.py), then the keys, which are only tried. Carts first: whoever sends the same
+request twice at once waits for the first one and gets its answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, TypeAlias
 
-from order_service import queries
+from order_service import carts, queries
+from order_service.carts import Checkouts
 from order_service.domain import new_order
 from order_service.handlers import Changes
 from order_service.pricing import CannotPlace, Priced, Product, check_price, price_order
@@ -20,6 +25,7 @@ from shared import idempotency
 from shared.database import Transaction
 from shared.envelope import new_id
 from shared.errors import (
+    CartNotFound,
     IdempotencyKeyInProgress,
     MixedCurrencies,
     MixedSellers,
@@ -36,6 +42,7 @@ _ERRORS: dict[str, type[OrderSagaError]] = {
     "mixed_currencies": MixedCurrencies,
     "price_mismatch": PriceMismatch,
     "price_too_high": Unprocessable,
+    **carts.ERRORS,
 }
 _SUMMARY = OrderSummaryView()
 _TWICE = idempotency.Claim(error=IdempotencyKeyInProgress("the same key comes twice at once"))
@@ -43,7 +50,10 @@ _TWICE = idempotency.Claim(error=IdempotencyKeyInProgress("the same key comes tw
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """One order to place. ``hash`` stands for the payload: the same key with another hash is refused."""
+    """One order to place. ``hash`` stands for the payload: the same key with another hash is refused.
+
+    ``key`` is the caller's own (idempotency.owned_key).
+    """
 
     order: PlaceOrder
     hash: str
@@ -62,9 +72,10 @@ Outcome: TypeAlias = Placed | OrderSagaError
 
 def place_orders(tx: Transaction, requests: Sequence[Request], settings: Settings) -> list[Outcome]:
     """An outcome for each request, in order. All orders and their ORDER_CREATED are saved together."""
+    checkouts = Checkouts(tx, (r.order.cart_id for r in requests))
     claims = _claim_keys(tx, requests)
-    products = queries.products(tx, (item for r in requests for item, _ in r.order.items))
-    new = _New()
+    products = queries.products(tx, chain(checkouts.items, (item for r in requests for item, _ in r.order.items)))
+    new = _New(checkouts)
     outcomes: list[Outcome] = []
     for request in requests:
         claim = claims.pop(request.key, _TWICE) if request.key is not None else idempotency.Claim()
@@ -91,7 +102,8 @@ def first_hashes(requests: Sequence[Request]) -> dict[str, str]:
 class _New:
     """Rows of new orders, gathered and saved in one statement per table."""
 
-    def __init__(self) -> None:
+    def __init__(self, checkouts: Checkouts) -> None:
+        self._checkouts = checkouts
         self._orders: list[dict[str, Any]] = []
         self._items: list[dict[str, Any]] = []
         self._answers: list[tuple[str, str, Any]] = []
@@ -99,15 +111,23 @@ class _New:
 
     def place(self, tx: Transaction, request: Request, products: dict[str, Product], settings: Settings) -> Outcome:
         try:
-            priced = price_order(request.order.items, products)
+            priced = price_order(self._lines(request.order), products)
             check_price(priced, request.order.price, request.order.currency)
         except CannotPlace as refusal:
             return _ERRORS[refusal.kind](refusal.message, refusal.details)
+        except CartNotFound as error:
+            return error
         row = self._add(tx, request, priced, settings)
+        if request.order.cart_id is not None:
+            self._checkouts.becomes(request.order.cart_id, row["id"])
         summary = _SUMMARY.dump({**row, "created_at": tx.now, "updated_at": tx.now})
         if request.key is not None:
             self._answers.append((request.key, request.hash, summary))
         return Placed(summary=summary, replayed=False)
+
+    def _lines(self, wanted: PlaceOrder) -> Sequence[tuple[str, int]]:
+        """Raises CartNotFound, CannotPlace."""
+        return wanted.items if wanted.cart_id is None else self._checkouts.lines(wanted.cart_id, wanted.user_id)
 
     def _add(self, tx: Transaction, request: Request, priced: Priced, settings: Settings) -> dict[str, Any]:
         order_id = new_id()
@@ -175,5 +195,6 @@ class _New:
     def save(self, tx: Transaction) -> None:
         queries.insert_orders(tx, self._orders)
         queries.insert_items(tx, self._items)
+        self._checkouts.save(tx)
         self._changes.save(tx)
         idempotency.remember(tx, SCOPE, self._answers)

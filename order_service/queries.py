@@ -1,7 +1,7 @@
-"""Every statement of the order service: set-based, one per table and batch, each text constant.
+"""Every statement that places and moves orders: set-based, one per table and batch, each text constant.
 
 Owns: SQL and how rows become values. Functions that lock end in _for_update; rows are locked in the order of their id.
-Must not know: why something is saved.
+Must not know: why something is saved; how orders are looked at (reading.py, search.py), carts (cart_queries.py).
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from shared.database import Transaction
 
 # Orders
 
-_STATE = """id, status, reason, price, stock, stock_generation, money, refunded, awaits_approval, approved_at,
+STATE = """id, status, reason, price, stock, stock_generation, money, refunded, awaits_approval, approved_at,
             fulfil_requested_at, tracking, flag, flagged_at, deadline_at, wake_at, settled_at"""
 _ORDERS_FOR_UPDATE = text(f"""
-select {_STATE} from orders where id = any(cast(:ids as uuid[])) order by id for update
+select {STATE} from orders where id = any(cast(:ids as uuid[])) order by id for update
 """)  # noqa: S608
 _ORDER_FOR_UPDATE = text(f"""
-select {_STATE}, user_id, currency, payment_method, payment_mode, correlation_id
+select {STATE}, user_id, seller_id, currency, payment_method, payment_mode, correlation_id
 from orders where id = :id for update
 """)  # noqa: S608
 # Several replicas' timers may ask at once: a row that one of them holds is skipped by the others.
 _DUE_FOR_UPDATE = text(f"""
-select {_STATE}, correlation_id
+select {STATE}, correlation_id
 from orders where wake_at < :now order by wake_at limit :limit for update skip locked
 """)  # noqa: S608
 _INSERT_ORDERS = text("""
@@ -83,22 +83,22 @@ from json_to_recordset(cast(:rows as json)) as r(
 def orders_for_update(tx: Transaction, ids: Iterable[UUID]) -> dict[UUID, Order]:
     """The orders that exist among ``ids``."""
     rows = tx.fetch(_ORDERS_FOR_UPDATE, ids=[str(id_) for id_ in set(ids)])
-    return {row.id: _order(row) for row in rows}
+    return {row.id: order_of(row) for row in rows}
 
 
 def order_for_update(tx: Transaction, order_id: UUID) -> tuple[Order, Mapping[str, Any]] | None:
     """One order, and all of its row that a command may need."""
     rows = tx.fetch(_ORDER_FOR_UPDATE, id=order_id)
-    return (_order(rows[0]), dict(rows[0]._mapping)) if rows else None
+    return (order_of(rows[0]), dict(rows[0]._mapping)) if rows else None
 
 
 def due_orders_for_update(tx: Transaction, limit: int) -> list[tuple[Order, str]]:
     """Orders that the timer must look at and no other transaction holds, with their correlation ids."""
     rows = tx.fetch(_DUE_FOR_UPDATE, now=tx.now, limit=limit)
-    return [(_order(row), row.correlation_id) for row in rows]
+    return [(order_of(row), row.correlation_id) for row in rows]
 
 
-def _order(row: Row[Any]) -> Order:
+def order_of(row: Row[Any]) -> Order:
     return Order(
         id=row.id,
         status=OrderStatus(row.status),
@@ -275,53 +275,8 @@ def upsert_products(tx: Transaction, entries: Iterable[PriceListEntry]) -> None:
     tx.save(_UPSERT_PRODUCTS, rows)
 
 
-# Reading
-
-_SUMMARY = """id, user_id, seller_id, status, reason, price, currency, payment_mode, correlation_id,
-              deadline_at, settled_at, created_at, updated_at"""
-_ORDER = text(f"""
-select {_SUMMARY}, shipping_address, stock, stock_generation, money, refunded, awaits_approval, approved_at,
-       fulfil_requested_at, tracking, flag, flagged_at, wake_at
-from orders where id = :id
-""")  # noqa: S608
 _ITEMS = text("select item, seller_id, quantity, price from order_items where order_id = :id order by item")
-_HISTORY = text("""
-select from_status, status, reason, event_id, at from order_status_history where order_id = :id order by id
-""")
-_EVENTS = text("""
-select event_id, event_type, source, correlation_id, causation_id, occurred_at, recorded_at, decision, note, payload
-from order_events where order_id = :id order by id
-""")
-_LIST = text(f"""
-select {_SUMMARY} from orders
-where (cast(:status as text) is null or status = :status)
-  and (cast(:user_id as text) is null or user_id = :user_id)
-  and (cast(:before as uuid) is null or id < cast(:before as uuid))
-order by id desc limit :limit
-""")  # noqa: S608
-
-
-def order_row(tx: Transaction, order_id: UUID) -> tuple[Order, Mapping[str, Any]] | None:
-    """The order, and its row to be shown."""
-    rows = tx.fetch(_ORDER, id=order_id)
-    return (_order(rows[0]), dict(rows[0]._mapping)) if rows else None
 
 
 def item_rows(tx: Transaction, order_id: UUID) -> list[Mapping[str, Any]]:
     return [dict(row._mapping) for row in tx.fetch(_ITEMS, id=order_id)]
-
-
-def history_rows(tx: Transaction, order_id: UUID) -> list[Mapping[str, Any]]:
-    return [dict(row._mapping) for row in tx.fetch(_HISTORY, id=order_id)]
-
-
-def event_rows(tx: Transaction, order_id: UUID) -> list[Mapping[str, Any]]:
-    return [dict(row._mapping) for row in tx.fetch(_EVENTS, id=order_id)]
-
-
-def newest_orders(
-    tx: Transaction, *, limit: int, before: UUID | None, status: str | None, user_id: str | None
-) -> list[Mapping[str, Any]]:
-    """Newest first (ids are time-ordered), older than ``before``."""
-    rows = tx.fetch(_LIST, limit=limit, before=before, status=status, user_id=user_id)
-    return [dict(row._mapping) for row in rows]

@@ -9,53 +9,69 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from order_service import commands, queries
+from order_service import commands, queries, reading
+from order_service.access import customer_of, order_not_found, refuse_stranger
+from order_service.commands import Asking
 from order_service.domain import allowed_actions
 from order_service.placing import Placed, Request
 from order_service.schemas import (
     FulfilOrderSchema,
-    OrderSummaryView,
     OrderView,
+    PlaceOrder,
     PlaceOrderSchema,
     ReturnGoodsSchema,
     ReturnView,
+    pairs,
 )
 from order_service.settings import Settings
-from order_service.states import CancelReason, OrderStatus
+from order_service.states import OrderStatus
 from order_service.timeline import Step, causal_order
 from shared.database import Transaction
-from shared.errors import InvalidRequest, OrderNotFound, OrderSagaError
+from shared.errors import InvalidRequest, OrderSagaError
 from shared.event_schema import load_request
-from shared.idempotency import check_request_ids, once, request_hash
+from shared.idempotency import check_request_ids, once, owned_key, request_hash
+from shared.identity import Identity, Party, read_identity
 
 MOST_AT_ONCE = 1000
-LARGEST_PAGE = 100
-REQUESTERS = (CancelReason.CUSTOMER, CancelReason.SELLER, CancelReason.OPERATOR)
-APPROVERS = (CancelReason.SELLER, CancelReason.OPERATOR)
+REQUESTERS = (Party.CUSTOMER, Party.SELLER, Party.OPERATOR)
+APPROVERS = (Party.SELLER, Party.OPERATOR)
 _PLACE_ORDER, _FULFIL_ORDER, _RETURN_GOODS = PlaceOrderSchema(), FulfilOrderSchema(), ReturnGoodsSchema()
-_SUMMARY, _ORDER, _RETURN = OrderSummaryView(), OrderView(), ReturnView()
+_ORDER, _RETURN = OrderView(), ReturnView()
 
 
-def read_request(order: Any, idempotency_key: Any = None, correlation_id: Any = None) -> Request:
-    """Raises InvalidRequest with the errors of every field."""
+def read_request(caller: Identity, order: Any, idempotency_key: Any = None, correlation_id: Any = None) -> Request:
+    """Raises InvalidRequest with the errors of every field, Forbidden for who may not order, or not in that name."""
     check_request_ids(idempotency_key, correlation_id)
-    wanted = load_request(_PLACE_ORDER, order, "order")
-    return Request(order=wanted, hash=request_hash(order), key=idempotency_key, correlation_id=correlation_id)
+    said = load_request(_PLACE_ORDER, order, "order")
+    user_id = customer_of(caller, said.pop("user_id", None))
+    wanted = PlaceOrder(user_id=user_id, items=pairs(said.pop("items", ())), **said)
+    return Request(
+        order=wanted,
+        # Whether its sender says the name or leaves it out, it is the same request.
+        hash=request_hash({**order, "userId": user_id}),
+        key=owned_key(caller, idempotency_key),
+        correlation_id=correlation_id,
+    )
 
 
-def read_requests(orders: Any) -> list[Request | OrderSagaError]:
-    """For bulk placing: each entry is {"order", "idempotencyKey"?, "correlationId"?}; a bad one is its own refusal."""
+def read_requests(caller: Identity, orders: Any) -> list[Request | OrderSagaError]:
+    """For bulk placing: each entry is {"order", "idempotencyKey"?, "correlationId"?, "identity"?}.
+
+    A bad one is its own refusal. ``identity`` (the text of Identity.header) is in whose name a trusted caller, such
+    as the gateway, passes the entry on; from anybody else it counts for nothing.
+    """
     if not isinstance(orders, list) or not 1 <= len(orders) <= MOST_AT_ONCE:
         raise InvalidRequest(f"orders must be a list of 1 to {MOST_AT_ONCE}")
-    return [_read_entry(entry) for entry in orders]
+    return [_read_entry(caller, entry) for entry in orders]
 
 
-def _read_entry(entry: Any) -> Request | OrderSagaError:
+def _read_entry(caller: Identity, entry: Any) -> Request | OrderSagaError:
     if not isinstance(entry, dict):
         return InvalidRequest("each entry must be an object")
     try:
-        return read_request(entry.get("order"), entry.get("idempotencyKey"), entry.get("correlationId"))
-    except InvalidRequest as error:
+        customer = read_identity(entry.get("identity")) if caller.is_trusted else caller
+        return read_request(customer, entry.get("order"), entry.get("idempotencyKey"), entry.get("correlationId"))
+    except OrderSagaError as error:
         return error
 
 
@@ -63,108 +79,136 @@ def outcome_answer(outcome: Placed | OrderSagaError) -> dict[str, Any]:
     """{"order", "replayed"} or {"error": {"code", "message", "details"}}."""
     if isinstance(outcome, Placed):
         return {"order": outcome.summary, "replayed": outcome.replayed}
-    return {"error": {"code": outcome.code, "message": outcome.message, "details": outcome.details}}
+    return error_answer(outcome)
 
 
-def get_order(tx: Transaction, order_id: Any) -> dict[str, Any]:
+def error_answer(error: OrderSagaError) -> dict[str, Any]:
+    return {"error": {"code": error.code, "message": error.message, "details": error.details}}
+
+
+def get_order(tx: Transaction, caller: Identity, order_id: Any) -> dict[str, Any]:
     """The whole order with its timeline in causal order. Raises OrderNotFound."""
-    id_ = _order_id(order_id)
-    found = queries.order_row(tx, id_)
+    id_ = read_order_id(order_id)
+    found = reading.order_row(tx, id_)
     if found is None:
-        raise OrderNotFound("no such order", {"id": str(id_)})
+        raise order_not_found(id_)
     order, row = found
-    timeline = in_causal_order(queries.event_rows(tx, id_))
+    refuse_stranger(caller, row)
+    timeline = in_causal_order(reading.event_rows(tx, id_))
     answer: dict[str, Any] = _ORDER.dump(
         {
             **row,
             "items": queries.item_rows(tx, id_),
             "returns": queries.return_rows(tx, id_) if order.status is OrderStatus.FULFILLED else [],
             "allowed_actions": allowed_actions(order),
-            "history": queries.history_rows(tx, id_),
+            "history": reading.history_rows(tx, id_),
             "timeline": timeline,
         }
     )
     return {**answer, "reservation": _reservation(row, timeline), "payment": _payment(row, timeline)}
 
 
-def cancel_order(tx: Transaction, order_id: Any, by: Any, correlation_id: Any, settings: Settings) -> dict[str, Any]:
-    """The order after its cancellation was requested. Raises InvalidRequest, OrderNotFound, OrderNotCancellable."""
-    return _told_by(commands.cancel_order, REQUESTERS, tx, order_id, by, correlation_id, settings)
-
-
-def approve_order(tx: Transaction, order_id: Any, by: Any, correlation_id: Any, settings: Settings) -> dict[str, Any]:
-    """The order once approved. Raises InvalidRequest, OrderNotFound, OrderNotApprovable."""
-    return _told_by(commands.approve_order, APPROVERS, tx, order_id, by, correlation_id, settings)
-
-
-def decline_order(tx: Transaction, order_id: Any, by: Any, correlation_id: Any, settings: Settings) -> dict[str, Any]:
-    """The order once declined. Raises InvalidRequest, OrderNotFound, OrderNotApprovable."""
-    return _told_by(commands.decline_order, APPROVERS, tx, order_id, by, correlation_id, settings)
-
-
-def _told_by(
-    command: Callable[[Transaction, UUID, CancelReason, str | None, Settings], None],
-    known: Sequence[CancelReason],
-    tx: Transaction,
-    order_id: Any,
-    by: Any,
-    correlation_id: Any,
-    settings: Settings,
+def cancel_order(
+    tx: Transaction, caller: Identity, order_id: Any, by: Any, correlation_id: Any, settings: Settings
 ) -> dict[str, Any]:
-    """The order after ``command``, which one of ``known`` asked for."""
-    requester = _requester(by, known)
+    """The order after its cancellation was requested. Raises InvalidRequest, and what the command raises."""
+    asking = _asking(caller, order_id, _requester(by, REQUESTERS), correlation_id)
+    return _told(commands.cancel_order, tx, asking, settings)
+
+
+def approve_order(
+    tx: Transaction, caller: Identity, order_id: Any, by: Any, correlation_id: Any, settings: Settings
+) -> dict[str, Any]:
+    """The order once approved. Raises InvalidRequest, and what the command raises."""
+    asking = _asking(caller, order_id, _requester(by, APPROVERS), correlation_id)
+    return _told(commands.approve_order, tx, asking, settings)
+
+
+def decline_order(
+    tx: Transaction, caller: Identity, order_id: Any, by: Any, correlation_id: Any, settings: Settings
+) -> dict[str, Any]:
+    """The order once declined. Raises InvalidRequest, and what the command raises."""
+    asking = _asking(caller, order_id, _requester(by, APPROVERS), correlation_id)
+    return _told(commands.decline_order, tx, asking, settings)
+
+
+def _told(
+    command: Callable[[Transaction, Asking, Settings], None], tx: Transaction, asking: Asking, settings: Settings
+) -> dict[str, Any]:
+    """The order after ``command``."""
+    command(tx, asking, settings)
+    return get_order(tx, asking.caller, str(asking.order_id))
+
+
+def _asking(caller: Identity, order_id: Any, by: Party | None, correlation_id: Any) -> Asking:
     check_request_ids(None, correlation_id)
-    command(tx, _order_id(order_id), requester, correlation_id, settings)
-    return get_order(tx, order_id)
+    return Asking(caller=caller, order_id=read_order_id(order_id), by=by, correlation_id=correlation_id)
 
 
 def fulfil_order(
-    tx: Transaction, order_id: Any, tracking: Any, idempotency_key: Any, correlation_id: Any, settings: Settings
+    tx: Transaction,
+    caller: Identity,
+    order_id: Any,
+    tracking: Any,
+    idempotency_key: Any,
+    correlation_id: Any,
+    settings: Settings,
 ) -> dict[str, Any]:
-    """{"order", "replayed"}. Raises InvalidRequest, OrderNotFound, OrderNotFulfillable, and what `once` raises."""
+    """{"order", "replayed"}. Raises InvalidRequest, what the command raises, and what `once` raises."""
     check_request_ids(idempotency_key, correlation_id)
     load_request(_FULFIL_ORDER, {"tracking": tracking}, "fulfilment")
-    id_ = _order_id(order_id)
+    asking = _asking(caller, order_id, None, correlation_id)
 
     def fulfil() -> dict[str, Any]:
-        commands.fulfil_order(tx, id_, tracking, correlation_id, settings)
-        return get_order(tx, order_id)
+        commands.fulfil_order(tx, asking, tracking, settings)
+        return get_order(tx, caller, order_id)
 
-    request = {"orderId": str(id_), "tracking": tracking}
-    order, replayed = once(tx, "fulfil_order", idempotency_key, request, fulfil)
+    request = {"orderId": str(asking.order_id), "tracking": tracking}
+    order, replayed = once(tx, "fulfil_order", owned_key(caller, idempotency_key), request, fulfil)
     return {"order": order, "replayed": replayed}
 
 
 def return_order(
-    tx: Transaction, order_id: Any, goods: Any, idempotency_key: Any, correlation_id: Any, settings: Settings
+    tx: Transaction,
+    caller: Identity,
+    order_id: Any,
+    goods: Any,
+    idempotency_key: Any,
+    correlation_id: Any,
+    settings: Settings,
 ) -> dict[str, Any]:
-    """{"return", "replayed"}.
-
-    Raises InvalidRequest, OrderNotFound, OrderNotReturnable, ReturnTooLarge, RefundTooLarge, and what `once` raises.
-    """
+    """{"return", "replayed"}. Raises InvalidRequest, what the command raises, and what `once` raises."""
     check_request_ids(idempotency_key, correlation_id)
     wanted = load_request(_RETURN_GOODS, goods, "goods")
-    id_ = _order_id(order_id)
+    asking = _asking(caller, order_id, None, correlation_id)
 
     def take_back() -> Any:
-        return _RETURN.dump(commands.return_order(tx, id_, wanted, correlation_id, settings))
+        return _RETURN.dump(commands.return_order(tx, asking, wanted, settings))
 
-    request = {"orderId": str(id_), "goods": goods}
-    taken_back, replayed = once(tx, "return_order", idempotency_key, request, take_back)
+    request = {"orderId": str(asking.order_id), "goods": goods}
+    taken_back, replayed = once(tx, "return_order", owned_key(caller, idempotency_key), request, take_back)
     return {"return": taken_back, "replayed": replayed}
 
 
-def _requester(by: Any, known: Sequence[CancelReason]) -> CancelReason:
-    if by not in known:
+def _requester(by: Any, known: Sequence[Party]) -> Party | None:
+    if by is not None and by not in known:
         raise InvalidRequest("by is nobody we know", {"errors": {"by": [f"one of {', '.join(known)}"]}})
-    return CancelReason(by)
+    return None if by is None else Party(by)
 
 
-def _order_id(value: Any) -> UUID:
-    id_ = _uuid(value)
+def read_order_id(value: Any) -> UUID:
+    """Raises OrderNotFound: what cannot be an id names no order."""
+    id_ = as_uuid(value)
     if id_ is None:
-        raise OrderNotFound("no such order", {"id": str(value)[:64]})
+        raise order_not_found(value)
     return id_
+
+
+def as_uuid(value: Any) -> UUID | None:
+    try:
+        return UUID(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
 
 
 def in_causal_order(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -194,29 +238,3 @@ def _payment(order: Mapping[str, Any], timeline: Sequence[Mapping[str, Any]]) ->
         return None
     reasons = [payload["reason"] for payload in told if payload.get("reason")]
     return {"paymentId": told[-1].get("paymentId"), "state": order["money"], "reason": reasons[-1] if reasons else None}
-
-
-def list_orders(tx: Transaction, limit: Any, cursor: Any, status: Any, user_id: Any) -> dict[str, Any]:
-    """A page of summaries, newest first; ``nextCursor`` is None on the last one. Raises InvalidRequest."""
-    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= LARGEST_PAGE:
-        raise InvalidRequest(f"limit must be 1 to {LARGEST_PAGE}", {"errors": {"limit": ["out of range"]}})
-    before = _uuid(cursor)
-    if cursor is not None and before is None:
-        raise InvalidRequest("cursor is not one of ours", {"errors": {"cursor": ["not a cursor"]}})
-    if status is not None and status not in list(OrderStatus):
-        raise InvalidRequest("no such status", {"errors": {"status": [f"one of {', '.join(OrderStatus)}"]}})
-    if user_id is not None and not isinstance(user_id, str):
-        raise InvalidRequest("userId must be a text", {"errors": {"userId": ["must be a text"]}})
-    rows = queries.newest_orders(tx, limit=limit + 1, before=before, status=status, user_id=user_id)
-    page = rows[:limit]
-    return {
-        "orders": [_SUMMARY.dump(row) for row in page],
-        "nextCursor": str(page[-1]["id"]) if len(rows) > limit else None,
-    }
-
-
-def _uuid(value: Any) -> UUID | None:
-    try:
-        return UUID(value) if isinstance(value, str) else None
-    except ValueError:
-        return None

@@ -5,13 +5,16 @@ Owns: field names and validation. Must not know: what is decided. Consumed views
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
-from marshmallow import RAISE, fields, validate
+from marshmallow import RAISE, ValidationError, fields, validate, validates_schema
 
 from order_service import happenings, pricing
+from order_service.basket import MOST_LINES, MOST_PIECES
 from order_service.returns import ReturnedLine
 from order_service.states import CancelReason
 from shared.event_schema import (
@@ -185,10 +188,11 @@ class ProductUpdated(EventSchema):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlaceOrder:
-    """A request to place an order, as validated."""
+    """A request to place an order, as validated: of ``items``, or of what is in a cart."""
 
     user_id: str
-    items: tuple[tuple[str, int], ...]
+    items: tuple[tuple[str, int], ...] = ()
+    cart_id: UUID | None = None
     payment_mode: str = "auto"
     payment_method: str | None = None
     price: Decimal | None = None
@@ -201,7 +205,12 @@ class WantedLine(PayloadSchema):
         unknown = RAISE
 
     item = text()
-    quantity = fields.Integer(required=True, strict=True, validate=validate.Range(1, 1000))
+    quantity = fields.Integer(required=True, strict=True, validate=validate.Range(1, MOST_PIECES))
+
+
+def customer() -> fields.String:
+    """In whose name; whoever asks in their own need not say it."""
+    return text(required=False, data_key="userId")
 
 
 class PlaceOrderSchema(PayloadSchema):
@@ -210,18 +219,25 @@ class PlaceOrderSchema(PayloadSchema):
     class Meta:
         unknown = RAISE
 
-    user_id = text(data_key="userId")
-    items = fields.List(fields.Nested(WantedLine), required=True, validate=validate.Length(1, 100))
+    user_id = customer()
+    items = fields.List(fields.Nested(WantedLine), validate=validate.Length(1, MOST_LINES))
+    cart_id = fields.UUID(data_key="cartId")
     payment_mode = fields.String(data_key="paymentMode", validate=validate.OneOf(["auto", "manual"]))
     payment_method = fields.String(validate=payment_token, allow_none=True, data_key="paymentMethod")
     price = Money(allow_none=True)
     currency = currency(required=False, allow_none=True)
     shipping_address = fields.Dict(allow_none=True, data_key="shippingAddress")
 
-    @staticmethod
-    def make_value(**data: Any) -> PlaceOrder:
-        data["items"] = tuple((line["item"], line["quantity"]) for line in data["items"])
-        return PlaceOrder(**data)
+    @validates_schema
+    def _says_what(self, data: dict[str, Any], **_kwargs: Any) -> None:
+        if "items" not in data and "cart_id" not in data:
+            raise ValidationError("Missing data for required field.", "items")
+        if "items" in data and "cart_id" in data:
+            raise ValidationError("Either items or cartId.", "cartId")
+
+
+def pairs(lines: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, int], ...]:
+    return tuple((line["item"], line["quantity"]) for line in lines)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

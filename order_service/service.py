@@ -10,9 +10,10 @@ from typing import Any
 
 from nameko_sqlalchemy import Database
 
-from order_service import handlers, placing, requests, schemas
+from order_service import audit_requests, cart_requests, handlers, listings, placing, requests, schemas
 from order_service.models import Base
-from shared import idempotency, inbox
+from shared import audit, idempotency, inbox
+from shared.caller import CallerProvider
 from shared.database import ENGINE_OPTIONS, purge, transaction
 from shared.errors import OrderSagaError
 from shared.health import health_of
@@ -29,12 +30,13 @@ class OrderService:
     name = "order_service"
     database = Database(Base, engine_options=ENGINE_OPTIONS)
     settings = SettingsProvider()
+    caller = CallerProvider()
 
-    # Requests
+    # Requests for orders
 
     @rpc
     def place_order(self, order: Any, idempotency_key: Any = None, correlation_id: Any = None) -> dict[str, Any]:
-        request = requests.read_request(order, idempotency_key, correlation_id)
+        request = requests.read_request(self.caller, order, idempotency_key, correlation_id)
         with transaction(self.database) as tx:
             outcome = placing.place_orders(tx, [request], self.settings)[0]
         if isinstance(outcome, OrderSagaError):
@@ -43,52 +45,123 @@ class OrderService:
 
     @rpc
     def place_orders(self, orders: Any) -> list[dict[str, Any]]:
-        read = requests.read_requests(orders)
+        read = requests.read_requests(self.caller, orders)
         valid = [request for request in read if isinstance(request, placing.Request)]
         with transaction(self.database) as tx:
             outcomes = iter(placing.place_orders(tx, valid, self.settings))
         return [requests.outcome_answer(next(outcomes) if isinstance(r, placing.Request) else r) for r in read]
 
     @rpc
-    def cancel_order(self, order_id: Any, by: Any = "customer", correlation_id: Any = None) -> dict[str, Any]:
+    def cancel_order(self, order_id: Any, by: Any = None, correlation_id: Any = None) -> dict[str, Any]:
         with transaction(self.database) as tx:
-            return requests.cancel_order(tx, order_id, by, correlation_id, self.settings)
+            return requests.cancel_order(tx, self.caller, order_id, by, correlation_id, self.settings)
 
     @rpc
-    def approve_order(self, order_id: Any, by: Any = "seller", correlation_id: Any = None) -> dict[str, Any]:
+    def approve_order(self, order_id: Any, by: Any = None, correlation_id: Any = None) -> dict[str, Any]:
         with transaction(self.database) as tx:
-            return requests.approve_order(tx, order_id, by, correlation_id, self.settings)
+            return requests.approve_order(tx, self.caller, order_id, by, correlation_id, self.settings)
 
     @rpc
-    def decline_order(self, order_id: Any, by: Any = "seller", correlation_id: Any = None) -> dict[str, Any]:
+    def decline_order(self, order_id: Any, by: Any = None, correlation_id: Any = None) -> dict[str, Any]:
         with transaction(self.database) as tx:
-            return requests.decline_order(tx, order_id, by, correlation_id, self.settings)
+            return requests.decline_order(tx, self.caller, order_id, by, correlation_id, self.settings)
 
     @rpc
     def fulfil_order(
         self, order_id: Any, tracking: Any = None, idempotency_key: Any = None, correlation_id: Any = None
     ) -> dict[str, Any]:
         with transaction(self.database) as tx:
-            return requests.fulfil_order(tx, order_id, tracking, idempotency_key, correlation_id, self.settings)
+            return requests.fulfil_order(
+                tx, self.caller, order_id, tracking, idempotency_key, correlation_id, self.settings
+            )
 
     @rpc
     def return_order(
         self, order_id: Any, goods: Any, idempotency_key: Any = None, correlation_id: Any = None
     ) -> dict[str, Any]:
         with transaction(self.database) as tx:
-            return requests.return_order(tx, order_id, goods, idempotency_key, correlation_id, self.settings)
+            return requests.return_order(
+                tx, self.caller, order_id, goods, idempotency_key, correlation_id, self.settings
+            )
+
+    # Requests to look at orders
 
     @rpc
     def get_order(self, order_id: Any) -> dict[str, Any]:
         with transaction(self.database) as tx:
-            return requests.get_order(tx, order_id)
+            return requests.get_order(tx, self.caller, order_id)
 
     @rpc
     def list_orders(
-        self, limit: Any = 50, cursor: Any = None, status: Any = None, user_id: Any = None
+        self,
+        limit: Any = 50,
+        cursor: Any = None,
+        status: Any = None,
+        user_id: Any = None,
+        seller_id: Any = None,
+        item: Any = None,
+        since: Any = None,
+        until: Any = None,
+        text: Any = None,
+    ) -> dict[str, Any]:
+        filters = {"status": status, "userId": user_id, "sellerId": seller_id, "item": item, "text": text}
+        period = {"since": since, "until": until}
+        with transaction(self.database) as tx:
+            return listings.list_orders(tx, self.caller, limit=limit, cursor=cursor, **filters, **period)
+
+    @rpc
+    def follow_orders(self, wanted: Any) -> list[dict[str, Any]]:
+        with transaction(self.database) as tx:
+            return listings.follow_orders(tx, self.caller, wanted)
+
+    @rpc
+    def list_sagas(self, limit: Any = 50, cursor: Any = None, state: Any = None, text: Any = None) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return listings.list_sagas(tx, self.caller, limit=limit, cursor=cursor, state=state, text=text)
+
+    @rpc
+    def list_audit(
+        self, limit: Any = 50, cursor: Any = None, actor: Any = None, object_id: Any = None
     ) -> dict[str, Any]:
         with transaction(self.database) as tx:
-            return requests.list_orders(tx, limit, cursor, status, user_id)
+            return audit.page(tx, self.caller, limit=limit, cursor=cursor, actor=actor, object_id=object_id)
+
+    # Requests for carts
+
+    @rpc
+    def create_cart(self, cart: Any = None, idempotency_key: Any = None, correlation_id: Any = None) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return cart_requests.create_cart(tx, self.caller, cart, idempotency_key, correlation_id)
+
+    @rpc
+    def get_cart(self, cart_id: Any) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return cart_requests.get_cart(tx, self.caller, cart_id)
+
+    @rpc
+    def put_cart_item(self, cart_id: Any, item: Any, quantity: Any) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return cart_requests.put_cart_item(tx, self.caller, cart_id, item, quantity)
+
+    @rpc
+    def remove_cart_item(self, cart_id: Any, item: Any) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return cart_requests.remove_cart_item(tx, self.caller, cart_id, item)
+
+    @rpc
+    def record_audit(
+        self,
+        action: Any,
+        object_type: Any,
+        object_id: Any,
+        request_id: Any = None,
+        before: Any = None,
+        after: Any = None,
+        idempotency_key: Any = None,
+    ) -> dict[str, bool]:
+        entry = audit_requests.read_audit_entry(action, object_type, object_id, request_id, before, after)
+        with transaction(self.database) as tx:
+            return audit_requests.record_audit(tx, self.caller, entry, idempotency_key)
 
     @rpc
     def health(self) -> dict[str, str]:

@@ -97,3 +97,14 @@ class Order:
     deadline_at: datetime | None = None
     wake_at: datetime | None = None
     settled_at: datetime | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """All steps done, or all undone: nothing follows."""
+        is_undone = self.status is OrderStatus.CANCELLED and self.settled_at is not None
+        return self.status is OrderStatus.FULFILLED or is_undone
+
+    @property
+    def has_checked_out(self) -> bool:
+        """Whether the customer knows what came of it: paid, or whole."""
+        return self.status is OrderStatus.CONFIRMED or self.is_whole

@@ -118,11 +118,14 @@ def apply_webhook(
 ) -> tuple[bool, list[Attempt]]:
     """End the open attempt that ``event`` tells of, as its own call would have; returns whether anything changed.
 
-    That a charge is being processed changes nothing: whoever called is told the same, or asks.
+    That a charge is being processed changes nothing: whoever called is told the same, or asks. Each event counts once,
+    by its id, whatever it says when it comes again.
     """
     charge_id = _uuid(event.key)
     order_id = queries.charge_order(tx, charge_id) if charge_id else None
     if charge_id is None or order_id is None or isinstance(event.outcome, Processing):
+        return False, []
+    if not queries.claim_webhook(tx, event.id):
         return False, []
     payment = queries.payments_for_update(tx, [order_id])[order_id]
     charge, status = queries.charge_for_update(tx, charge_id)

@@ -105,6 +105,7 @@ def _open(payment: Payment, event: StockReserved, now: datetime, rules: Rules) -
         currency=event.currency,
         payment_method=event.payment_method,
         user_id=event.user_id,
+        seller_id=event.seller_id,
         expires_at=event.expires_at,
     )
     if event.payment_mode is PaymentMode.MANUAL:

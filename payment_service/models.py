@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import BigInteger, Boolean, DateTime, Identity, Index, Integer, Numeric, Text, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from shared.audit import AuditLogTable
 from shared.idempotency import IdempotencyKeyTable
 from shared.inbox import InboxTable
 from shared.outbox import OutboxTable
@@ -36,6 +37,10 @@ class IdempotencyKey(IdempotencyKeyTable, Base):
     pass
 
 
+class AuditLog(AuditLogTable, Base):
+    pass
+
+
 class Payment(Base):
     """The one payment of an order, and the row that every handler locks first; ``cancelled`` is the tombstone.
 
@@ -52,6 +57,7 @@ class Payment(Base):
     currency: Mapped[str] = mapped_column(Text)
     payment_method: Mapped[str | None] = mapped_column(Text)
     user_id: Mapped[str | None] = mapped_column(Text)
+    seller_id: Mapped[str | None] = mapped_column(Text)
     expires_at: Mapped[datetime | None] = mapped_column(Moment)
     attempts: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     charging: Mapped[bool] = mapped_column(Boolean)

@@ -62,6 +62,21 @@ def behaviour_of(stored: Mapping[str, float]) -> Behaviour:
     return Behaviour(**{name: value for name, value in stored.items() if name in SETTINGS and not fault(name, value)})
 
 
+def shown(behaviour: Behaviour) -> list[dict[str, Any]]:
+    """Every setting as it is, with what it may be and what it means; JSON-ready."""
+    return [
+        {
+            "name": name,
+            "value": getattr(behaviour, name),
+            "default": setting.default,
+            "least": setting.least,
+            "most": setting.most,
+            "meaning": setting.meaning,
+        }
+        for name, setting in SETTINGS.items()
+    ]
+
+
 def faults(changes: Mapping[str, Any]) -> dict[str, str]:
     """Name → why it cannot be set so."""
     found = {name: fault(name, value) for name, value in changes.items()}

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Engine, text
 
 from payment_service import psp_book as book
-from payment_service.psp_behaviour import SETTINGS, behaviour_of, faults
+from payment_service.psp_behaviour import behaviour_of, faults, shown
 from payment_service.psp_cards import CARDS, TOKENS, CardRefused, read_card
 
 Answer = tuple[int, dict[str, Any]]
@@ -50,27 +50,16 @@ class Desk:
 
     def cards(self) -> Answer:
         """The cards and tokens there are for trying out; their numbers belong to nobody."""
-        shown = [
+        cards = [
             {"number": number, "behaviour": behaviour, "token": f"tok_{behaviour}"}
             for number, behaviour in CARDS.items()
         ]
-        return 200, {"cards": shown, "tokens": list(TOKENS), "expMonth": 12, "expYear": 2099, "cvc": "123"}
+        return 200, {"cards": cards, "tokens": list(TOKENS), "expMonth": 12, "expYear": 2099, "cvc": "123"}
 
     def behaviour(self) -> Answer:
         with self.engine.connect() as connection:
             current = behaviour_of(book.stored_behaviour(connection))
-        shown = [
-            {
-                "name": name,
-                "value": getattr(current, name),
-                "default": setting.default,
-                "least": setting.least,
-                "most": setting.most,
-                "meaning": setting.meaning,
-            }
-            for name, setting in SETTINGS.items()
-        ]
-        return 200, {"behaviour": shown}
+        return 200, {"behaviour": shown(current)}
 
     def change_behaviour(self, changes: Mapping[str, Any]) -> Answer:
         """All of them or none."""

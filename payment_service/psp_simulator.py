@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -111,6 +111,21 @@ class PspSimulator:
         outcome = self._execute(lambda connection: _refund(connection, charge_key, refund_key, amount, now))
         self._leave(behaviour)
         return outcome
+
+    # How it behaves, for whoever operates it
+
+    def behaviour(self) -> Behaviour:
+        """As it is at this moment."""
+        return behaviour_of(self._execute(book.stored_behaviour))
+
+    def change_behaviour(self, changes: Mapping[str, float]) -> None:
+        """``changes`` without :func:`faults`. Other processes hear of it within BEHAVIOUR_READ_AGAIN_S."""
+        self._execute(lambda connection: book.set_behaviour(connection, changes))
+        self._behaviour = None
+
+    def reset_behaviour(self) -> None:
+        self._execute(book.reset_behaviour)
+        self._behaviour = None
 
     # How every call begins and ends
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from sqlalchemy import Row, text
 
@@ -52,8 +52,8 @@ class Attempt:
 
 # Payments
 
-_COLUMNS = """order_id, status, mode, amount, currency, payment_method, user_id, expires_at, attempts, charging,
-              stock_gone, cancelled, psp_reference, refunded, refunding"""
+_COLUMNS = """order_id, status, mode, amount, currency, payment_method, user_id, seller_id, expires_at, attempts,
+              charging, stock_gone, cancelled, psp_reference, refunded, refunding"""
 # Insert first, then lock: without a row to lock, ORDER_CANCELLED and INVENTORY_RESERVED on two connections would
 # both see nothing, and a cancelled order would be charged.
 _ENSURE = text("""
@@ -68,16 +68,18 @@ select {_COLUMNS} from payments where order_id = any(cast(:ids as uuid[])) order
 _UPDATE_PAYMENTS = text("""
 update payments p
 set status = r.status, mode = r.mode, amount = r.amount, currency = r.currency, payment_method = r.payment_method,
-    user_id = r.user_id, expires_at = r.expires_at, attempts = r.attempts, charging = r.charging,
-    stock_gone = r.stock_gone, cancelled = r.cancelled, psp_reference = r.psp_reference, refunded = r.refunded,
-    refunding = r.refunding, updated_at = :now
+    user_id = r.user_id, seller_id = r.seller_id, expires_at = r.expires_at, attempts = r.attempts,
+    charging = r.charging, stock_gone = r.stock_gone, cancelled = r.cancelled, psp_reference = r.psp_reference,
+    refunded = r.refunded, refunding = r.refunding, updated_at = :now
 from json_to_recordset(cast(:rows as json)) as r(
     order_id uuid, status text, mode text, amount numeric, currency text, payment_method text, user_id text,
-    expires_at timestamptz, attempts integer, charging boolean, stock_gone boolean, cancelled boolean,
+    seller_id text, expires_at timestamptz, attempts integer, charging boolean, stock_gone boolean, cancelled boolean,
     psp_reference text, refunded numeric, refunding numeric)
 where p.order_id = r.order_id
 """)
-_ORDER_OF = text("select order_id from payments where id = :payment_id and status <> 'NONE'")
+_OWNERSHIP = "select order_id, user_id, seller_id from payments"
+_OWNERSHIP_OF_PAYMENT = text(f"{_OWNERSHIP} where id = :payment_id and status <> 'NONE'")
+_OWNERSHIP_OF_ORDER = text(f"{_OWNERSHIP} where order_id = :order_id and status <> 'NONE'")
 
 
 def ensure_payments(tx: Transaction, ids: Iterable[UUID]) -> None:
@@ -90,10 +92,26 @@ def payments_for_update(tx: Transaction, ids: Iterable[UUID]) -> dict[UUID, Paym
     return {row.order_id: _payment(row) for row in rows}
 
 
-def order_of(tx: Transaction, payment_id: UUID) -> UUID | None:
-    """The order of a payment that was asked for; never changes, so nothing is locked."""
-    rows = tx.fetch(_ORDER_OF, payment_id=payment_id)
-    return rows[0].order_id if rows else None
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ownership:
+    """The order of a payment, who pays and who sold. Never changes once it is known, so nothing is locked."""
+
+    order_id: UUID
+    user_id: str | None
+    seller_id: str | None
+
+
+def ownership_of_payment(tx: Transaction, payment_id: UUID) -> Ownership | None:
+    return _ownership(tx.fetch(_OWNERSHIP_OF_PAYMENT, payment_id=payment_id))
+
+
+def ownership_of_order(tx: Transaction, order_id: UUID) -> Ownership | None:
+    """Of the one payment that the order has, if it has one."""
+    return _ownership(tx.fetch(_OWNERSHIP_OF_ORDER, order_id=order_id))
+
+
+def _ownership(rows: Sequence[Row[Any]]) -> Ownership | None:
+    return Ownership(**rows[0]._mapping) if rows else None
 
 
 def _payment(row: Row[Any]) -> Payment:
@@ -114,6 +132,7 @@ def _payment_row(payment: Payment) -> dict[str, Any]:
         "currency": payment.currency,
         "payment_method": payment.payment_method,
         "user_id": payment.user_id,
+        "seller_id": payment.seller_id,
         "expires_at": payment.expires_at,
         "attempts": payment.attempts,
         "charging": payment.charging,
@@ -298,6 +317,21 @@ def end_refunds(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
 
 def insert_entries(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
     tx.save(_INSERT_ENTRIES, rows, now=tx.now)
+
+
+# Webhooks
+
+# In the inbox, beside the events: its purge keeps them far longer than a signature is good for.
+_CLAIM_WEBHOOK = text("""
+insert into inbox (event_id, event_type, received_at) values (:id, 'PSP_WEBHOOK', :now)
+on conflict do nothing returning event_id
+""")
+_WEBHOOK_IDS = UUID("7c0f8a52-3b0e-5a53-9f0c-6b1a1d3c6f2e")
+
+
+def claim_webhook(tx: Transaction, webhook_id: str) -> bool:
+    """Whether this is the first time. Waits for another transaction that claims the same one to end."""
+    return bool(tx.fetch(_CLAIM_WEBHOOK, id=uuid5(_WEBHOOK_IDS, webhook_id), now=tx.now))
 
 
 # Reading

@@ -72,6 +72,7 @@ class InventoryReserved(EventSchema):
     payment_mode = fields.Enum(domain.PaymentMode, by_value=True, required=True, data_key="paymentMode")
     payment_method = PaymentMethod(allow_none=True, load_default=None, data_key="paymentMethod")
     user_id = text(required=False, allow_none=True, load_default=None, data_key="userId")
+    seller_id = text(required=False, allow_none=True, load_default=None, data_key="sellerId")
     expires_at = Moment(required=True, allow_none=True, data_key="expiresAt")
 
 

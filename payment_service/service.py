@@ -15,11 +15,12 @@ import eventlet
 from nameko.extensions import DependencyProvider
 from nameko_sqlalchemy import Database
 
-from payment_service import handlers, queries, requests, schemas
+from payment_service import handlers, provider_requests, queries, requests, schemas
 from payment_service.charger import Charger
 from payment_service.models import Base
 from payment_service.psp_simulator import PspSimulator
-from shared import idempotency, inbox
+from shared import audit, idempotency, inbox
+from shared.caller import CallerProvider
 from shared.database import ENGINE_OPTIONS, SessionFactory, purge, transaction
 from shared.envelope import new_id
 from shared.errors import DatabaseUnavailable, TransientError
@@ -72,6 +73,10 @@ class Charging(DependencyProvider):
             self.container.spawn_managed_thread(partial(self._charger.submit, attempts), identifier="charger submit")
 
     @property
+    def provider(self) -> PspSimulator:
+        return self._provider
+
+    @property
     def circuit(self) -> str:
         """Of the calls to the provider: closed, open or half-open."""
         return self._charger.circuit
@@ -122,19 +127,27 @@ class PaymentService:
     database = Database(Base, engine_options=ENGINE_OPTIONS)
     settings = SettingsProvider()
     charging = Charging()
+    caller = CallerProvider()
 
     # Requests
 
     @rpc
     def get_payment(self, order_id: Any = None, payment_id: Any = None) -> dict[str, Any]:
         with transaction(self.database) as tx:
-            return requests.get_payment(tx, order_id, payment_id, self.settings)
+            return requests.get_payment(tx, self.caller, order_id, payment_id, self.settings)
+
+    @rpc
+    def create_payment(self, order_id: Any, correlation_id: Any = None) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return requests.create_payment(tx, self.caller, order_id, correlation_id, self.settings)
 
     @rpc
     def confirm_payment(
         self, payment_id: Any, payment_method: Any, idempotency_key: Any = None, correlation_id: Any = None
     ) -> dict[str, Any]:
-        return self._begin(requests.confirm_payment, payment_id, payment_method, idempotency_key, correlation_id)
+        return self._begin(
+            requests.confirm_payment, self.caller, payment_id, payment_method, idempotency_key, correlation_id
+        )
 
     @rpc
     def refund_payment(
@@ -145,7 +158,9 @@ class PaymentService:
         idempotency_key: Any = None,
         correlation_id: Any = None,
     ) -> dict[str, Any]:
-        return self._begin(requests.refund_payment, payment_id, amount, reason, idempotency_key, correlation_id)
+        return self._begin(
+            requests.refund_payment, self.caller, payment_id, amount, reason, idempotency_key, correlation_id
+        )
 
     @rpc
     def psp_webhook(self, body: Any, signature: Any) -> dict[str, Any]:
@@ -154,6 +169,25 @@ class PaymentService:
     @rpc
     def provider_state(self) -> dict[str, Any]:
         return {"circuit": self.charging.circuit, "openCalls": self.charging.open_calls}
+
+    @rpc
+    def provider_behaviour(self) -> dict[str, Any]:
+        return provider_requests.show(self.caller, self.charging.provider)
+
+    @rpc
+    def change_provider_behaviour(self, changes: Any, correlation_id: Any = None) -> dict[str, Any]:
+        return provider_requests.change(self.database, self.caller, self.charging.provider, changes, correlation_id)
+
+    @rpc
+    def reset_provider_behaviour(self, correlation_id: Any = None) -> dict[str, Any]:
+        return provider_requests.reset(self.database, self.caller, self.charging.provider, correlation_id)
+
+    @rpc
+    def list_audit(
+        self, limit: Any = 50, cursor: Any = None, actor: Any = None, object_id: Any = None
+    ) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return audit.page(tx, self.caller, limit=limit, cursor=cursor, actor=actor, object_id=object_id)
 
     @rpc
     def health(self) -> dict[str, str]:

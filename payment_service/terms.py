@@ -57,6 +57,7 @@ class Payment:
     """``attempts``: charges begun. ``charging``: one of them has no outcome yet. ``refunding``: refunds under way.
 
     ``stock_gone``: the stock was given back while a charge was under way. ``cancelled``: the order's tombstone.
+    ``user_id`` pays and ``seller_id`` sold, as far as the reservation said so.
     ``known_refunds``: of the refunds that are spoken of just now, those that exist already.
     """
 
@@ -67,6 +68,7 @@ class Payment:
     currency: str = ""
     payment_method: str | None = None
     user_id: str | None = None
+    seller_id: str | None = None
     expires_at: datetime | None = None
     attempts: int = 0
     charging: bool = False
@@ -97,6 +99,7 @@ class StockReserved:
     payment_method: str | None
     user_id: str | None
     expires_at: datetime | None
+    seller_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

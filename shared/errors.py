@@ -97,6 +97,12 @@ class ReservationNotFound(NotFound):
     code = "reservation_not_found"
 
 
+class DeadLettersNotFound(NotFound):
+    """No work queue has this name, or the queue of its dead letters is not declared; details: {"queue"}."""
+
+    code = "dead_letters_not_found"
+
+
 class Conflict(PermanentError):
     code = "conflict"
 

@@ -11,10 +11,11 @@ from uuid import uuid4
 
 from gateway.rpc.link import Link, connection_parameters
 from gateway.rpc.pending import Call, PendingCalls
-from gateway.rpc.wire import decode_reply, encode_call, split_addresses
+from gateway.rpc.wire import decode_reply, encode_call
 from gateway.services import ServiceUnavailable
 from shared.errors import Misconfigured
 from shared.identity import Identity
+from shared.messaging.addresses import split_addresses
 
 CONNECT_PATIENCE_S = 1.0
 

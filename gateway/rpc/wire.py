@@ -1,6 +1,6 @@
 """Nameko's wire format for RPC: requests to bytes, replies to results or errors.
 
-Owns: the message shapes and broker addresses. Must not know: connections, threads or deadlines.
+Owns: the message shapes. Must not know: connections, threads or deadlines.
 """
 
 from __future__ import annotations
@@ -15,15 +15,6 @@ from shared.errors import ERRORS_BY_NAME
 
 EXCHANGE = "nameko-rpc"
 CONTENT_TYPE = "application/json"
-
-
-def split_addresses(amqp_uri: str) -> list[str]:
-    """The brokers of an ``AMQP_URI`` (several are separated by ``;``), each as pika reads it.
-
-    A URI ending in ``//`` names the virtual host "/" for Nameko, but the empty one for pika.
-    """
-    addresses = [part.strip() for part in amqp_uri.split(";") if part.strip()]
-    return [uri[:-1] + "%2F" if uri.endswith("//") else uri for uri in addresses]
 
 
 def encode_call(kwargs: Mapping[str, Any]) -> bytes:

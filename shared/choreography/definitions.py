@@ -21,6 +21,7 @@ from shared.choreography.model import (
 Json = dict[str, Any]
 VHOST = "/"
 RPC_REQUEST_TTL_MS = 60_000
+MOST_LOOKS = 1_000_000_000
 
 
 def definitions(choreography: Choreography) -> Json:
@@ -148,6 +149,8 @@ def _policies(choreography: Choreography) -> list[Json]:
     services = "|".join(choreography.services)
     return [
         _policy("bounded-work", rf"^({services})\.[A-Z_]+$", {"max-length": choreography.max_length}),
+        # Looking at a message counts as a delivery, and RabbitMQ 4 drops one that was delivered 20 times.
+        _policy("kept-dead-letters", rf"^({services})\.[A-Z_]+\.dead$", {"delivery-limit": MOST_LOOKS}),
         # A caller has given up long before: requests to a service that is down must not pile up.
         _policy(
             "short-lived-requests",

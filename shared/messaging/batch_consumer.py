@@ -29,7 +29,7 @@ from shared.event_schema import EventSchema
 from shared.logs import get_logger
 from shared.messaging.arrivals import Arrivals
 from shared.messaging.delivery import Delivery
-from shared.messaging.frames import UNREADABLE_HEADER
+from shared.messaging.headers import UNREADABLE_HEADER
 from shared.messaging.message_loop import MessageLoop
 from shared.messaging.settlement import Settlement
 

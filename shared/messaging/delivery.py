@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.messaging.connection import CONNECTION_ERRORS, abandon
-
-ATTEMPTS_HEADER = "x-attempts"
+from shared.messaging.headers import ATTEMPTS_HEADER, count_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,8 +42,7 @@ class Delivery:
     @property
     def attempts(self) -> int:
         """Failed attempts so far. Our own header: x-death is not interpreted on republish by RabbitMQ 4."""
-        value = self.headers.get(ATTEMPTS_HEADER, 0)
-        return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
+        return count_of(self.headers.get(ATTEMPTS_HEADER))
 
     @property
     def exchange(self) -> str:

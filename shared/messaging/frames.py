@@ -16,7 +16,7 @@ from typing import Any
 from amqp.method_framing import frame_handler
 from amqp.serialization import dumps
 
-UNREADABLE_HEADER = "x-unreadable-properties"
+from shared.messaging.headers import UNREADABLE_HEADER
 
 _CONTENT_HEADER = 2
 _PROPERTIES_OFFSET = 12  # class id, weight, body size

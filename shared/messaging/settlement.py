@@ -19,13 +19,22 @@ from shared.choreography import dead_letter_queue, retry_exchange
 from shared.errors import BrokerUnavailable, OrderSagaError, PermanentError, RetriesExhausted
 from shared.logs import get_logger
 from shared.messaging.confirming_publisher import ConfirmingPublisher
-from shared.messaging.delivery import ATTEMPTS_HEADER, Delivery
+from shared.messaging.delivery import Delivery
+from shared.messaging.headers import (
+    ATTEMPTS_HEADER,
+    ERROR_CODE_HEADER,
+    ERROR_HEADER,
+    FAILED_AT_HEADER,
+    FAILURE_HEADERS,
+    ORIGIN_EXCHANGE_HEADER,
+    ORIGIN_QUEUE_HEADER,
+    is_deaths_header,
+)
 
 log = get_logger(__name__)
 
 REQUEUE_PAUSE_S = 1.0
 _MAX_ERROR_LENGTH = 1000
-_OWN_HEADERS = ("x-error", "x-error-code", "x-failed-at", "x-origin-queue", "x-origin-exchange")
 
 
 class Settlement:
@@ -101,18 +110,17 @@ def _kept_properties(properties: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _headers(delivery: Delivery, attempts: int, error: Exception) -> dict[str, Any]:
-    # x-death makes RabbitMQ 3.x see a dead-letter cycle in our retries, and drop the message.
-    kept = {k: v for k, v in delivery.headers.items() if k not in _OWN_HEADERS and "-death" not in k}
+    kept = {k: v for k, v in delivery.headers.items() if k not in FAILURE_HEADERS and not is_deaths_header(k)}
     return {
         **kept,
         ATTEMPTS_HEADER: attempts,
-        "x-error": f"{type(error).__name__}: {error}"[:_MAX_ERROR_LENGTH],
+        ERROR_HEADER: f"{type(error).__name__}: {error}"[:_MAX_ERROR_LENGTH],
         # Other libraries' errors have a `code` of their own.
-        "x-error-code": error.code if isinstance(error, OrderSagaError) else "unexpected_error",
-        "x-failed-at": datetime.now(UTC).isoformat(),
-        "x-origin-queue": delivery.queue,
+        ERROR_CODE_HEADER: error.code if isinstance(error, OrderSagaError) else "unexpected_error",
+        FAILED_AT_HEADER: datetime.now(UTC).isoformat(),
+        ORIGIN_QUEUE_HEADER: delivery.queue,
         # A retried message arrives through the default exchange: its first origin is what an operator wants.
-        "x-origin-exchange": delivery.headers.get("x-origin-exchange") or delivery.exchange,
+        ORIGIN_EXCHANGE_HEADER: delivery.headers.get(ORIGIN_EXCHANGE_HEADER) or delivery.exchange,
     }
 
 

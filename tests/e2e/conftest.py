@@ -10,6 +10,7 @@ from harness.databases import Databases
 from harness.gateway import Gateway
 from harness.whole import assert_whole
 
+from ops.people import people_of
 from ops.stack import Stack
 
 
@@ -22,7 +23,8 @@ def gateway(stack: Stack, empty_stack: None, request: pytest.FixtureRequest) -> 
     settings = getattr(request.module, "SETTINGS", {})
     stack.up(infrastructure_only=False, settings=settings)
     try:
-        yield Gateway(stack.environment()["GATEWAY_URL"])
+        environment = stack.environment()
+        yield Gateway(environment["GATEWAY_URL"], people_of(environment))
     finally:
         stack.up(infrastructure_only=True, settings=dict.fromkeys(settings, ""))
 

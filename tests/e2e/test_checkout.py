@@ -82,7 +82,7 @@ def test_the_same_key_gets_the_same_order(gateway: Gateway, databases: Databases
     """Given a repeated request, then it is answered from memory; with another payload it is refused."""
     item = gateway.product(on_hand=5)
     gateway.ended(gateway.order(item), "CONFIRMED")
-    wanted, same = {"userId": "ann", "items": [{"item": item, "quantity": 2}]}, key()
+    wanted, same = {"userId": "ada", "items": [{"item": item, "quantity": 2}]}, key()
 
     first, again = (gateway.call("POST", "/orders", wanted, same) for _ in range(2))
     other = gateway.call("POST", "/orders", {**wanted, "userId": "bob"}, same)
@@ -116,9 +116,9 @@ def test_nonsense_is_a_problem_not_a_failure(gateway: Gateway) -> None:
     bodies: tuple[Any, ...] = (
         [],
         {},
-        {"userId": "ann", "items": [line], "shippingAddress": {"deep": deep}},
-        {"userId": "ann", "items": [line], "shippingAddress": {"street": "\x00"}},
-        {"userId": "ann", "items": [{**line, "quantity": 10**30}]},
+        {"userId": "ada", "items": [line], "shippingAddress": {"deep": deep}},
+        {"userId": "ada", "items": [line], "shippingAddress": {"street": "\x00"}},
+        {"userId": "ada", "items": [{**line, "quantity": 10**30}]},
         {"userId": "a" * 10_000, "items": [line]},
     )
     for body in bodies:

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 from harness.waiting import wait_until
+from ops.people import CUSTOMER, SHOP, People
 
 TIMEOUT_S = 20.0
 ENDED_TIMEOUT_S = 60.0
@@ -25,8 +26,11 @@ def key() -> dict[str, str]:
 
 
 class Gateway:
-    def __init__(self, address: str) -> None:
-        self._address = address
+    """Each request is sent by whoever would send it in a shop (ops.people), unless its headers say otherwise."""
+
+    def __init__(self, address: str, people: People) -> None:
+        self.address = address
+        self.people = people
 
     def call(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
         """(status, JSON body, headers), also for problems."""
@@ -35,10 +39,14 @@ class Gateway:
     def send(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None = None) -> Answer:
         """The same with a body as it is."""
         request = urllib.request.Request(  # noqa: S310 - our own address
-            f"{self._address}/api/v1{path}",
+            f"{self.address}/api/v1{path}",
             method=method,
             data=body,
-            headers={"Content-Type": "application/json", **(headers or {})},
+            headers={
+                "Content-Type": "application/json",
+                **self.people.headers(method, path, body),
+                **(headers or {}),
+            },
         )
         try:
             with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
@@ -65,14 +73,14 @@ class Gateway:
     def product(self, on_hand: int, **more: Any) -> str:
         """A new product's item."""
         item = f"item-{uuid4().hex[:8]}"
-        product = {"item": item, "name": "Cup", "sellerId": "shop", "price": "10.00", "currency": "EUR", **more}
+        product = {"item": item, "name": "Cup", "sellerId": SHOP, "price": "10.00", "currency": "EUR", **more}
         status, answer = self.post("/products", {**product, "onHand": on_hand})
         assert status == 201, answer
         return item
 
     def order(self, item: str, quantity: int = 1, **order: Any) -> str:
         """The id of an accepted order; a product just made is known to the order service a moment later."""
-        wanted = {"userId": "ann", "items": [{"item": item, "quantity": quantity}], **order}
+        wanted = {"userId": CUSTOMER, "items": [{"item": item, "quantity": quantity}], **order}
 
         def accepted() -> dict[str, Any] | None:
             status, answer = self.post("/orders", wanted)

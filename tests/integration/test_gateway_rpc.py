@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
-import pika
 import pytest
+from harness.gateway_process import start_gateway
+from harness.rpc_service import RpcService
 
 from gateway.rpc import RpcClient
 from gateway.services import CallTimedOut, OutcomeUnknown, ReplyLost, ServiceFailed, ServiceUnavailable
@@ -32,63 +30,34 @@ DEADLINE_S = 15.0
 THREADS = 2
 
 
-class FakeService:
-    """A service in a thread: answers at once, late, never, with errors, or when enough calls are there."""
+class FakeService(RpcService):
+    """Answers at once, late, never, with errors, or when enough calls are there."""
 
     def __init__(self, amqp_uri: str) -> None:
-        self.name = f"fake_{uuid4().hex[:8]}"
-        self.seen: list[tuple[str, Any]] = []
         self._together: list[Any] = []
-        self._connection = pika.BlockingConnection(pika.URLParameters(amqp_uri))
-        self._channel = self._connection.channel()
-        self._channel.exchange_declare("nameko-rpc", exchange_type="topic", durable=True)
-        queue = f"rpc-{self.name}"
-        self._channel.queue_declare(queue, exclusive=True)
-        self._channel.queue_bind(queue, "nameko-rpc", routing_key=f"{self.name}.*")
-        self._channel.basic_consume(queue, self._on_call, auto_ack=True)
-        self._thread = threading.Thread(target=self._channel.start_consuming, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._connection.add_callback_threadsafe(self._channel.stop_consuming)
-        self._thread.join(DEADLINE_S)
-        self._connection.close()
-
-    def _on_call(self, _channel: Any, method: Any, properties: Any, body: bytes) -> None:
-        name = method.routing_key.rpartition(".")[2]
-        arguments = json.loads(body)["kwargs"]
-        self.seen.append((name, properties))
-        getattr(self, f"_{name}")(properties, arguments)
+        super().__init__(amqp_uri)
 
     def _echo(self, properties: Any, arguments: Any) -> None:
-        self._reply(properties, result=arguments)
+        self.reply(properties, result=arguments)
 
     def _never(self, properties: Any, arguments: Any) -> None:
         pass
 
     def _late(self, properties: Any, arguments: Any) -> None:
-        self._connection.call_later(arguments["after_s"], lambda: self._reply(properties, result=arguments["answer"]))
+        self.connection.call_later(arguments["after_s"], lambda: self.reply(properties, result=arguments["answer"]))
 
     def _all_together(self, properties: Any, arguments: Any) -> None:
         self._together.append((properties, arguments))
         if len(self._together) == arguments["count"]:
             for waiting, its_arguments in reversed(self._together):
-                self._reply(waiting, result=its_arguments["number"])
+                self.reply(waiting, result=its_arguments["number"])
 
     def _missing(self, properties: Any, arguments: Any) -> None:
         error = {"exc_type": "OrderNotFound", "exc_path": "", "exc_args": ["no order", {"orderId": "7"}]}
-        self._reply(properties, error=error)
+        self.reply(properties, error=error)
 
     def _broken(self, properties: Any, arguments: Any) -> None:
-        self._reply(properties, error={"exc_type": "KeyError", "exc_path": "", "exc_args": [], "value": "x"})
-
-    def _reply(self, properties: Any, result: Any = None, error: Any = None) -> None:
-        self._channel.basic_publish(
-            "nameko-rpc",
-            properties.reply_to,
-            json.dumps({"result": result, "error": error}).encode(),
-            pika.BasicProperties(correlation_id=properties.correlation_id, content_type="application/json"),
-        )
+        self.reply(properties, error={"exc_type": "KeyError", "exc_path": "", "exc_args": [], "value": "x"})
 
 
 class Cable:
@@ -334,40 +303,8 @@ def test_more_calls_than_allowed_are_refused(amqp_uri: str, service: FakeService
 USUAL_PORT = 8000
 
 
-def _start_gateway(amqp_uri: str, stderr: int | None = None, **environment: str) -> subprocess.Popen[str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
-    settings = {"AMQP_URI": amqp_uri, "GATEWAY_WORKERS": "1", "GATEWAY_THREADS": str(THREADS)}
-    return subprocess.Popen(
-        [sys.executable, "-m", "gateway"],
-        env=inherited | settings | environment,
-        cwd=Path(__file__).parents[2],
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        text=True,
-    )
-
-
 class TestProcess:
     """``python -m gateway`` as a whole."""
-
-    def test_clients_that_stop_in_the_middle_do_not_hold_it_for_ever(self, gateway: subprocess.Popen[str]) -> None:
-        """Given as many stalled requests as there are threads, then they are refused and others are served."""
-        assert gateway.stdout is not None
-        address = urlsplit(gateway.stdout.readline().split()[-1])
-        with contextlib.ExitStack() as stalled:
-            clients = [
-                stalled.enter_context(socket.create_connection((str(address.hostname), address.port or 0)))
-                for _ in range(THREADS)
-            ]
-            for client in clients:
-                client.sendall(
-                    b"POST /api/v1/orders HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-                    b'Idempotency-Key: k\r\nContent-Length: 100\r\n\r\n{"a"'
-                )
-            with urllib.request.urlopen(f"{address.geturl()}/health/live", timeout=60) as response:  # noqa: S310
-                assert response.status == 200
-            clients[0].settimeout(60)
-            assert b"400" in clients[0].recv(100).splitlines()[0]
 
     @pytest.fixture
     def usual_port_is_taken(self) -> Iterator[None]:
@@ -379,7 +316,7 @@ class TestProcess:
 
     @pytest.fixture
     def gateway(self, amqp_uri: str, usual_port_is_taken: None) -> Iterator[subprocess.Popen[str]]:
-        process = _start_gateway(amqp_uri)
+        process = start_gateway(amqp_uri)
         yield process
         process.kill()
         process.communicate()
@@ -388,7 +325,7 @@ class TestProcess:
         """Whoever named it told others of it: they would talk to a stranger."""
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
-            process = _start_gateway(amqp_uri, stderr=subprocess.PIPE, GATEWAY_PORT=str(port))
+            process = start_gateway(amqp_uri, stderr=subprocess.PIPE, GATEWAY_PORT=str(port))
             _, said = process.communicate(timeout=DEADLINE_S)
         assert (process.returncode, said) == (1, f"gateway: [Errno 98] port {port} of 127.0.0.1 is taken\n")
 

@@ -21,7 +21,7 @@ from nameko_sqlalchemy.database import Session as NamekoSession
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.orm import Session, sessionmaker
 
-from inventory_service import handlers, requests
+from inventory_service import catalogue, handlers, requests, reservation_requests
 from inventory_service.domain import Rules
 from inventory_service.happenings import (
     Happening,
@@ -41,9 +41,11 @@ from shared.errors import (
     Conflict,
     IdempotencyKeyInProgress,
     OutOfStock,
+    PreconditionFailed,
     ReservationExists,
     ReservationNotHeld,
 )
+from shared.identity import TRUSTED
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("clean")]
 
@@ -111,7 +113,7 @@ def races(engine: Engine, databases: Databases, clean: None) -> Races:
     """With two units of one item on the shelf."""
     races = Races(engine, databases)
     product = NewProduct(item=ITEM, name="Mug", seller_id="s", price=Decimal(10), currency="EUR", on_hand=2)
-    races.run(lambda tx: handlers.create_product(tx, product, None))
+    races.run(lambda tx: catalogue.create_product(tx, product, None))
     return races
 
 
@@ -155,7 +157,7 @@ def _returned(order_id: UUID) -> OrderReturned:
 def _five_held(races: Races) -> list[UUID]:
     """Orders that are past their expiry by the database's own clock, the last of them for longest."""
     more = Adjustment(item=ITEM, delta=3, reason="delivery")
-    races.run(lambda tx: handlers.adjust_stock(tx, more, None))
+    races.run(lambda tx: catalogue.adjust_stock(tx, more, None))
     orders = sorted(uuid4() for _ in range(5))
     for age, order_id in enumerate(orders):
         races.run(_tell(_created(order_id)), NOW - timedelta(hours=age))
@@ -172,15 +174,15 @@ def _wake(tx: Transaction) -> int:
 
 def _hold(quantity: int = 1, key: str | None = None, **more: Any) -> Work:
     wanted = {"items": [{"item": ITEM, "quantity": quantity}], **more}
-    return lambda tx: requests.reserve_stock(tx, wanted, key, None, SETTINGS)["reservation"]["id"]
+    return lambda tx: reservation_requests.reserve_stock(tx, TRUSTED, wanted, key, None, SETTINGS)["reservation"]["id"]
 
 
 def _release(hold_id: str) -> Work:
-    return lambda tx: requests.release_reservation(tx, hold_id, None, None, SETTINGS)
+    return lambda tx: reservation_requests.release_reservation(tx, TRUSTED, hold_id, None, None, SETTINGS)
 
 
 def _commit(hold_id: str) -> Work:
-    return lambda tx: requests.commit_reservation(tx, hold_id, None, None, SETTINGS)
+    return lambda tx: reservation_requests.commit_reservation(tx, TRUSTED, hold_id, None, None, SETTINGS)
 
 
 @pytest.fixture
@@ -403,9 +405,42 @@ class TestHolds:
 
     def test_what_is_held_is_not_adjusted_away(self, races: Races, books: Books) -> None:
         less = Adjustment(item=ITEM, delta=-1, reason="broken")
-        outcome = races.second_waits(_hold(2), lambda tx: handlers.adjust_stock(tx, less, None))
+        outcome = races.second_waits(_hold(2), lambda tx: catalogue.adjust_stock(tx, less, None))
         assert isinstance(outcome.exception(), Conflict)
         assert books.stock() == (2, 2)
+
+
+class TestProducts:
+    def _change(self, versions: list[int] | None, **changes: Any) -> Work:
+        return lambda tx: requests.update_product(tx, TRUSTED, ITEM, changes, versions, None)
+
+    def _told(self, databases: Databases) -> list[tuple[Any, ...]]:
+        statement = """select payload ->> 'version', payload ->> 'name', payload ->> 'price' from outbox
+                       where event_type = 'PRODUCT_UPDATED' order by id"""
+        return databases.query(SERVICE, statement)
+
+    def test_two_who_saw_the_same_version_change_it_once(self, races: Races, databases: Databases) -> None:
+        """Given two changes of version 1 at once, then the second one hears that it has changed."""
+        outcome = races.second_waits(self._change([1], name="Cup"), self._change([1], price="12.00"))
+        error = outcome.exception()
+        assert isinstance(error, PreconditionFailed)
+        assert error.details == {"version": 2}
+        assert self._told(databases) == [("1", "Mug", "10.00"), ("2", "Cup", "10.00")]
+
+    def test_two_who_take_whatever_it_is_lose_neither_change(self, races: Races, databases: Databases) -> None:
+        changed = races.second_waits(self._change(None, name="Cup"), self._change(None, price="12.00")).result()
+        assert (changed["version"], changed["name"], changed["price"]) == (3, "Cup", "12.00")
+        assert self._told(databases)[1:] == [("2", "Cup", "10.00"), ("3", "Cup", "12.00")]
+
+    def test_what_was_not_changed_after_all_leaves_the_version(self, races: Races, databases: Databases) -> None:
+        first, second = self._change([1], name="Cup"), self._change([1], price="12.00")
+        changed = races.second_waits(first, second, first_fails=True).result()
+        assert (changed["version"], changed["name"]) == (2, "Mug")
+
+    def test_a_change_keeps_no_order_waiting(self, races: Races, books: Books) -> None:
+        order_id = uuid4()
+        races.second_passes(self._change([1], active=False), _tell(_created(order_id)))
+        assert books.events(order_id) == ["RESERVED"]
 
 
 class TestMigration:

@@ -5,32 +5,22 @@ No process runs: the test holds both transactions, and says what time it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
-from decimal import Decimal
-from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from harness.databases import Databases
-from harness.waiting import wait_until
-from nameko_sqlalchemy.database import Session
-from sqlalchemy import create_engine
-from sqlalchemy.orm import sessionmaker
+from harness.order_database import SETTINGS, OrderDatabase, Work, open_orders, telling
 
-from order_service import commands, handlers, placing, queries, requests
-from order_service.happenings import PaymentTaken, StockCommitted, StockReserved, Told
-from order_service.placing import Placed
-from order_service.pricing import Product
+from order_service import commands, handlers, requests
+from order_service.commands import Asking
+from order_service.happenings import PaymentTaken, StockCommitted, StockReserved
 from order_service.returns import ReturnedLine
-from order_service.schemas import PriceListEntry, ReturnGoods
+from order_service.schemas import ReturnGoods
 from order_service.settings import Settings
-from order_service.states import CancelReason
-from shared.config import Source
-from shared.database import SessionFactory, Transaction, transaction
-from shared.envelope import Received, caused_by
+from shared.database import transaction
 from shared.errors import (
     IdempotencyKeyInProgress,
     OrderNotApprovable,
@@ -38,109 +28,46 @@ from shared.errors import (
     OrderNotFulfillable,
     ReturnTooLarge,
 )
+from shared.identity import TRUSTED
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("empty_stack", "clean")]
 
-SETTINGS = Settings.read(Source(values={}))
 FLAGGING = replace(SETTINGS, rules=replace(SETTINGS.rules, flags_overdue=True))
 RULES = SETTINGS.rules
-WAITING = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
-Work = Callable[[Transaction], Any]
-
-
-class OrderDatabase:
-    """Transactions of the order service, each on a connection of its own."""
-
-    def __init__(self, sessions: SessionFactory, databases: Databases, pool: ThreadPoolExecutor) -> None:
-        self.sessions, self._databases, self._pool = sessions, databases, pool
-
-    def run(self, work: Work, *, later: timedelta = timedelta(0)) -> Any:
-        with transaction(self.sessions) as tx:
-            tx.now += later
-            return work(tx)
-
-    def blocked(self, work: Work) -> Future[Any]:
-        """``work`` in another transaction, which now waits for a lock."""
-        future = self._pool.submit(self.run, work)
-        wait_until(lambda: self.query(WAITING)[0][0] > 0 or future.done(), "the second transaction waits")
-        assert not future.done()
-        return future
-
-    def query(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        return self._databases.query("order_service", statement, *parameters)
-
-    def events(self, order_id: UUID) -> list[str]:
-        return [
-            row[0]
-            for row in self.query("select event_type from order_events where order_id = %s order by id", str(order_id))
-        ]
-
-    def emitted(self, order_id: UUID) -> list[str]:
-        statement = "select event_type from outbox where aggregate_id = %s order by id"
-        return [row[0] for row in self.query(statement, str(order_id))]
-
-    def status(self, order_id: UUID) -> tuple[str, str | None]:
-        [[status, reason]] = self.query("select status, reason from orders where id = %s", str(order_id))
-        return status, reason
 
 
 @pytest.fixture
 def orders(stack_environment: Mapping[str, str], databases: Databases) -> Iterator[OrderDatabase]:
-    engine = create_engine(stack_environment["ORDER_DATABASE_URL"])
-    with ThreadPoolExecutor(4) as pool:
-        yield OrderDatabase(SessionFactory(sessionmaker(bind=engine, class_=Session)), databases, pool)
-    engine.dispose()
+    with open_orders(stack_environment, databases) as opened:
+        yield opened
 
 
 def _place(orders: OrderDatabase, *, requires_approval: bool = False) -> UUID:
-    product = Product(
-        item="mug",
-        seller_id="shop",
-        price=Decimal("10.00"),
-        currency="EUR",
-        active=True,
-        requires_approval=requires_approval,
-    )
-    request = requests.read_request({"userId": "ann", "items": [{"item": "mug", "quantity": 2}]})
-
-    def place(tx: Transaction) -> UUID:
-        queries.upsert_products(tx, [PriceListEntry(product=product, version=1, name="Mug")])
-        [placed] = placing.place_orders(tx, [request], SETTINGS)
-        assert isinstance(placed, Placed)
-        return UUID(placed.summary["id"])
-
-    order_id = orders.run(place)
-    assert isinstance(order_id, UUID)
-    return order_id
-
-
-def _told(*happenings: Told) -> Work:
-    def work(tx: Transaction) -> None:
-        envelopes = [caused_by(None, type="TOLD", source="test", now=tx.now) for _ in happenings]
-        events = [Received(envelope=e, payload={}, body=h) for e, h in zip(envelopes, happenings, strict=True)]
-        handlers.apply_events(tx, events, SETTINGS)
-
-    return work
+    orders.sell("mug", requires_approval=requires_approval)
+    return orders.place("ann", "mug", "mug")
 
 
 def _confirmed(orders: OrderDatabase) -> UUID:
     order_id = _place(orders)
-    reserved = StockReserved(order_id=order_id, generation=1, expires_at=None)
-    orders.run(_told(reserved, PaymentTaken(order_id=order_id)))
+    orders.confirm(order_id)
     return order_id
 
 
+def _asking(order_id: UUID) -> Asking:
+    return Asking(caller=TRUSTED, order_id=order_id)
+
+
 def _cancel(order_id: UUID) -> Work:
-    return lambda tx: commands.cancel_order(tx, order_id, CancelReason.CUSTOMER, None, SETTINGS)
+    return lambda tx: commands.cancel_order(tx, _asking(order_id), SETTINGS)
 
 
 def _fulfil(order_id: UUID) -> Work:
-    return lambda tx: commands.fulfil_order(tx, order_id, None, None, SETTINGS)
+    return lambda tx: commands.fulfil_order(tx, _asking(order_id), None, SETTINGS)
 
 
 def _return_one(order_id: UUID) -> Work:
     goods = ReturnGoods(lines=(ReturnedLine(item="mug", quantity=1),), restock=True)
-    return lambda tx: commands.return_order(tx, order_id, goods, None, SETTINGS)
+    return lambda tx: commands.return_order(tx, _asking(order_id), goods, SETTINGS)
 
 
 def _watch(settings: Settings = SETTINGS) -> Work:
@@ -188,10 +115,8 @@ class TestRequests:
     def test_decline_waits_for_approve_and_is_refused(self, orders: OrderDatabase) -> None:
         order_id = _place(orders, requires_approval=True)
         with transaction(orders.sessions) as first:
-            commands.approve_order(first, order_id, CancelReason.SELLER, None, SETTINGS)
-            second = orders.blocked(
-                lambda tx: commands.decline_order(tx, order_id, CancelReason.SELLER, None, SETTINGS)
-            )
+            commands.approve_order(first, _asking(order_id), SETTINGS)
+            second = orders.blocked(lambda tx: commands.decline_order(tx, _asking(order_id), SETTINGS))
         with pytest.raises(OrderNotApprovable):
             second.result()
         assert orders.emitted(order_id) == ["ORDER_CREATED", "ORDER_APPROVED"]
@@ -199,7 +124,7 @@ class TestRequests:
     def test_two_returns_of_the_last_one_are_one(self, orders: OrderDatabase) -> None:
         order_id = _confirmed(orders)
         orders.run(_fulfil(order_id))
-        orders.run(_told(StockCommitted(order_id=order_id, generation=1)))
+        orders.run(telling(StockCommitted(order_id=order_id, generation=1)))
         orders.run(_return_one(order_id))
         with transaction(orders.sessions) as first:
             _return_one(order_id)(first)
@@ -213,10 +138,10 @@ class TestRequests:
     def test_one_key_at_the_same_time_is_one_request(self, orders: OrderDatabase) -> None:
         order_id, key = _confirmed(orders), uuid4().hex
         with transaction(orders.sessions) as first:
-            answer = requests.fulfil_order(first, str(order_id), "T-1", key, None, SETTINGS)
+            answer = requests.fulfil_order(first, TRUSTED, str(order_id), "T-1", key, None, SETTINGS)
             with pytest.raises(IdempotencyKeyInProgress):
-                orders.run(lambda tx: requests.fulfil_order(tx, str(order_id), "T-1", key, None, SETTINGS))
-        again = orders.run(lambda tx: requests.fulfil_order(tx, str(order_id), "T-1", key, None, SETTINGS))
+                orders.run(lambda tx: requests.fulfil_order(tx, TRUSTED, str(order_id), "T-1", key, None, SETTINGS))
+        again = orders.run(lambda tx: requests.fulfil_order(tx, TRUSTED, str(order_id), "T-1", key, None, SETTINGS))
         assert again == {"order": answer["order"], "replayed": True}
 
 
@@ -244,14 +169,14 @@ class TestTimers:
     def test_an_order_that_an_event_holds_is_left_for_the_next_tick(self, orders: OrderDatabase) -> None:
         order_id = _place(orders)
         with transaction(orders.sessions) as first:
-            _told(StockReserved(order_id=order_id, generation=1, expires_at=None))(first)
+            telling(StockReserved(order_id=order_id, generation=1, expires_at=None))(first)
             assert orders.run(_watch(), later=RULES.pending_deadline * 2) == 0
         assert orders.status(order_id) == ("RESERVED", None)
 
     def test_what_was_approved_is_nudged_by_its_approval(self, orders: OrderDatabase) -> None:
         order_id = _place(orders, requires_approval=True)
         assert orders.run(_watch(), later=RULES.approval_deadline / 2 + timedelta(hours=1)) == 0
-        orders.run(lambda tx: commands.approve_order(tx, order_id, CancelReason.SELLER, None, SETTINGS))
+        orders.run(lambda tx: commands.approve_order(tx, _asking(order_id), SETTINGS))
         assert orders.run(_watch(), later=RULES.pending_deadline / 2 + timedelta(seconds=1)) == 1
         assert orders.emitted(order_id) == ["ORDER_CREATED", "ORDER_APPROVED", "ORDER_APPROVED"]
 
@@ -265,7 +190,7 @@ class TestTimers:
         assert [orders.run(_watch(FLAGGING), later=late) for _ in range(2)] == [1, 0]
         shown = "select status, flag, wake_at from orders where id = %s"
         assert orders.query(shown, str(order_id)) == [("PENDING", "pending_overdue", None)]
-        orders.run(_told(StockReserved(order_id=order_id, generation=1, expires_at=None)))
+        orders.run(telling(StockReserved(order_id=order_id, generation=1, expires_at=None)))
         [[status, flag, wake_at]] = orders.query(shown, str(order_id))
         assert (status, flag, wake_at is not None) == ("RESERVED", None, True)
 
@@ -296,11 +221,11 @@ class TestTimers:
 
     def test_paid_without_word_of_its_stock_it_is_flagged_until_that_comes(self, orders: OrderDatabase) -> None:
         order_id, late = _place(orders), RULES.finish_deadline + timedelta(seconds=1)
-        orders.run(_told(PaymentTaken(order_id=order_id)))
+        orders.run(telling(PaymentTaken(order_id=order_id)))
         assert [orders.run(_watch(), later=late) for _ in range(2)] == [1, 0]
         shown = "select status, stock, flag, deadline_at is null, wake_at from orders where id = %s"
         assert orders.query(shown, str(order_id)) == [("CONFIRMED", "UNKNOWN", "stock_missing", False, None)]
-        orders.run(_told(StockReserved(order_id=order_id, generation=1, expires_at=None)))
+        orders.run(telling(StockReserved(order_id=order_id, generation=1, expires_at=None)))
         assert orders.query(shown, str(order_id)) == [("CONFIRMED", "HELD", None, True, None)]
 
     def test_an_order_that_the_version_before_placed_gets_its_turn(self, orders: OrderDatabase) -> None:

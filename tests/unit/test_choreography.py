@@ -226,7 +226,9 @@ class TestTopology:
         patterns = {policy["name"]: re.compile(policy["pattern"]) for policy in DEFINITIONS["policies"]}
         bounded = {queue for queue in QUEUES if patterns["bounded-work"].search(queue)}
         requests = {queue for queue in QUEUES if patterns["short-lived-requests"].search(queue)}
+        kept = {queue for queue in QUEUES if patterns["kept-dead-letters"].search(queue)}
         assert bounded == set(WORK_QUEUES)
+        assert kept == {f"{queue}.dead" for queue in WORK_QUEUES}
         assert requests == {f"rpc-{service}" for service in CHOREOGRAPHY.services}
 
     def test_every_queue_is_one_of_the_known_kinds(self) -> None:

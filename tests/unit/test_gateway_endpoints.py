@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from harness.login import client_of
 from harness.services import FakeServices
 
-from gateway.app import create_app
 from gateway.services import ServiceUnavailable
-from gateway.settings import HttpSettings
-from shared.errors import DatabaseUnavailable, OrderNotCancellable
+from shared.errors import DatabaseUnavailable, OrderNotCancellable, PreconditionFailed, ReservationNotFound
 
 ORDER_ID = "0190b4e2-7a3c-7c51-9d1e-3f6a1b2c4d5e"
 ORDER = {"id": ORDER_ID, "userId": "anna", "status": "PENDING", "price": "20.00", "currency": "EUR"}
@@ -26,7 +25,7 @@ def services() -> FakeServices:
 
 @pytest.fixture
 def client(services: FakeServices) -> FlaskClient:
-    return create_app(HttpSettings(), services).test_client()
+    return client_of(services)
 
 
 def new_order(**changes: Any) -> dict[str, Any]:
@@ -130,7 +129,10 @@ class TestLookAtOrders:
     def test_a_page_is_asked_for_with_its_filters(self, client: FlaskClient, services: FakeServices) -> None:
         services.answers["order_service.list_orders"] = {"orders": [ORDER], "nextCursor": "abc="}
 
-        response = client.get("/api/v1/orders?limit=5&cursor=xyz_-=&status=CANCELLED&userId=anna")
+        response = client.get(
+            "/api/v1/orders?limit=5&cursor=xyz_-=&status=CANCELLED&userId=anna&sellerId=s1&item=mug"
+            "&since=2026-01-31T12:00:00%2B01:00&until=2026-02-01T00:00:00Z&text=DHL 7"
+        )
 
         assert response.get_json() == {"orders": [ORDER], "nextCursor": "abc="}
         assert services.calls[0][2] == {
@@ -138,6 +140,11 @@ class TestLookAtOrders:
             "cursor": "xyz_-=",
             "status": "CANCELLED",
             "user_id": "anna",
+            "seller_id": "s1",
+            "item": "mug",
+            "since": "2026-01-31T11:00:00+00:00",
+            "until": "2026-02-01T00:00:00+00:00",
+            "text": "DHL 7",
         }
 
     def test_a_page_has_defaults(self, client: FlaskClient, services: FakeServices) -> None:
@@ -145,7 +152,53 @@ class TestLookAtOrders:
 
         client.get("/api/v1/orders")
 
-        assert services.calls[0][2] == {"limit": 50, "cursor": None, "status": None, "user_id": None}
+        filters = ("cursor", "status", "user_id", "seller_id", "item", "since", "until", "text")
+        assert services.calls[0][2] == {"limit": 50} | dict.fromkeys(filters)
+
+    @pytest.mark.parametrize(
+        "time",
+        ["yesterday", "2026-01-31", "2026-01-31T12:00:00", "2026-13-01T00:00:00Z", "0001-01-01T00:00:00%2B01:00"],
+    )
+    def test_a_time_has_its_zone(self, client: FlaskClient, services: FakeServices, time: str) -> None:
+        response = client.get(f"/api/v1/orders?since={time}")
+
+        assert (response.status_code, response.get_json()["errors"][0]["parameter"]) == (422, "since")
+        assert services.calls == []
+
+    def test_who_has_it_already_gets_no_body(self, client: FlaskClient, services: FakeServices) -> None:
+        services.answers["order_service.get_order"] = ORDER
+        etag = client.get(f"/api/v1/orders/{ORDER_ID}").headers["ETag"]
+
+        again = client.get(f"/api/v1/orders/{ORDER_ID}", headers={"If-None-Match": etag})
+        services.answers["order_service.get_order"] = ORDER | {"status": "RESERVED"}
+        changed = client.get(f"/api/v1/orders/{ORDER_ID}", headers={"If-None-Match": etag})
+
+        assert (again.status_code, again.data, again.headers["ETag"]) == (304, b"", etag)
+        assert (changed.status_code, changed.get_json()["status"]) == (200, "RESERVED")
+
+    def test_payment_and_reservation_are_shown_in_full(self, client: FlaskClient, services: FakeServices) -> None:
+        services.answers["order_service.get_order"] = ORDER | {"payment": None, "reservation": {"state": "HELD"}}
+        services.answers["payment_service.get_payment"] = {"id": "p", "attempts": []}
+        services.answers["inventory_service.get_reservation"] = ReservationNotFound("none yet")
+
+        order = client.get(f"/api/v1/orders/{ORDER_ID}?expand=payment,reservation").get_json()
+
+        # What does not exist yet stays what the order was told.
+        assert (order["payment"], order["reservation"]) == ({"id": "p", "attempts": []}, {"state": "HELD"})
+        assert ("payment_service", "get_payment", {"order_id": ORDER_ID}) in services.calls
+        assert ("inventory_service", "get_reservation", {"reservation_id": ORDER_ID}) in services.calls
+        assert len(set(services.callers)) == 1
+
+    def test_what_cannot_be_asked_is_not_left_out_silently(self, client: FlaskClient, services: FakeServices) -> None:
+        services.answers["order_service.get_order"] = ORDER
+        services.answers["payment_service.get_payment"] = ServiceUnavailable("not running")
+
+        assert client.get(f"/api/v1/orders/{ORDER_ID}?expand=payment").status_code == 503
+
+    @pytest.mark.parametrize("expand", ["", "items", "payment,", "payment,payment", "Payment"])
+    def test_nothing_else_can_be_shown_in_full(self, client: FlaskClient, services: FakeServices, expand: str) -> None:
+        assert client.get(f"/api/v1/orders/{ORDER_ID}?expand={expand}").status_code == 422
+        assert services.calls == []
 
 
 class TestProducts:
@@ -168,9 +221,12 @@ class TestProducts:
         assert services.calls == []
 
     def test_looking_at_one(self, client: FlaskClient, services: FakeServices) -> None:
-        services.answers["inventory_service.get_product"] = PRODUCT
+        services.answers["inventory_service.get_product"] = PRODUCT | {"version": 3}
 
-        assert client.get("/api/v1/products/mug").get_json() == PRODUCT
+        response = client.get("/api/v1/products/mug")
+
+        assert response.get_json() == PRODUCT | {"version": 3}
+        assert response.headers["ETag"].startswith('"3-')
         assert services.calls == [("inventory_service", "get_product", {"item": "mug"})]
 
     @pytest.mark.parametrize("item", ["x" * 65, "a%20b", "a%00", "%C3%A9", "a%0A"])
@@ -184,30 +240,92 @@ class TestProducts:
         services.answers["inventory_service.list_products"] = {"products": [PRODUCT], "nextCursor": None}
 
         assert client.get("/api/v1/products?limit=100").get_json()["products"] == [PRODUCT]
-        assert services.calls[0][2] == {"limit": 100, "cursor": None}
+        expected = {"limit": 100, "cursor": None, "text": None, "seller_id": None, "active": "true"}
+        assert services.calls[0][2] == expected
+
+    def test_searching(self, client: FlaskClient, services: FakeServices) -> None:
+        services.answers["inventory_service.list_products"] = {"products": [], "nextCursor": None}
+
+        client.get("/api/v1/products?text=big%20mug&sellerId=s1&active=any&cursor=mug")
+
+        expected = {"limit": 50, "cursor": "mug", "text": "big mug", "seller_id": "s1", "active": "any"}
+        assert services.calls[0][2] == expected
+
+
+class TestChangeProduct:
+    @pytest.mark.parametrize(
+        ("if_match", "versions"),
+        [
+            ('"3-0123456789abcdef"', [3]),
+            ('"3"', [3]),
+            ('"3", "5-0123456789abcdef"', [3, 5]),
+            ("*", None),
+            ('"of somebody else"', []),
+            # A weak tag does not promise that nothing has changed.
+            ('W/"3-0123456789abcdef"', []),
+        ],
+    )
+    def test_says_which_version_is_meant(
+        self, client: FlaskClient, services: FakeServices, if_match: str, versions: list[int] | None
+    ) -> None:
+        services.answers["inventory_service.update_product"] = PRODUCT | {"version": 4}
+        headers = {"If-Match": if_match, "X-Request-Id": "r"}
+
+        response = client.patch("/api/v1/products/mug", json={"price": "9.5"}, headers=headers)
+
+        assert (response.status_code, response.get_json()["version"]) == (200, 4)
+        assert response.headers["ETag"].startswith('"4-')
+        expected = {"item": "mug", "changes": {"price": "9.50"}, "versions": versions, "correlation_id": "r"}
+        assert services.calls == [("inventory_service", "update_product", expected)]
+
+    def test_without_a_version_nothing_is_changed(self, client: FlaskClient, services: FakeServices) -> None:
+        response = client.patch("/api/v1/products/mug", json={"price": "9.50"})
+
+        assert (response.status_code, response.get_json()["code"]) == (428, "precondition_required")
+        assert services.calls == []
+
+    def test_says_when_somebody_was_faster(self, client: FlaskClient, services: FakeServices) -> None:
+        services.answers["inventory_service.update_product"] = PreconditionFailed("changed", {"version": 4})
+
+        response = client.patch("/api/v1/products/mug", json={"active": False}, headers={"If-Match": '"3"'})
+
+        body = response.get_json()
+        assert (response.status_code, body["code"], body["version"]) == (412, "precondition_failed", 4)
+
+    @pytest.mark.parametrize(
+        ("changes", "pointer"), [({}, "#"), ({"price": 9.5}, "#/price"), ({"onHand": 1}, "#/onHand"), ([], "#")]
+    )
+    def test_bad_changes_are_refused(
+        self, client: FlaskClient, services: FakeServices, changes: Any, pointer: str
+    ) -> None:
+        response = client.patch("/api/v1/products/mug", json=changes, headers={"If-Match": "*"})
+
+        assert (response.status_code, response.get_json()["errors"][0]["pointer"]) == (422, pointer)
+        assert services.calls == []
 
 
 class TestCancelOrder:
-    def test_asks_the_order_service_for_the_customer(self, client: FlaskClient, services: FakeServices) -> None:
-        services.answers["order_service.cancel_order"] = ORDER | {"status": "CANCELLED", "reason": "customer"}
+    def test_leaves_it_to_the_order_service_who_asks(self, client: FlaskClient, services: FakeServices) -> None:
+        cancelled = ORDER | {"status": "CANCELLED", "reason": "customer"}
+        services.answers["order_service.cancel_order"] = {"order": cancelled, "replayed": False}
 
-        response = client.post(f"/api/v1/orders/{ORDER_ID}/cancel", json={})
+        response = client.post(f"/api/v1/orders/{ORDER_ID}/cancel", json={}, headers=KEY)
 
         assert (response.status_code, response.get_json()["reason"]) == (202, "customer")
         assert response.headers["Location"] == f"/api/v1/orders/{ORDER_ID}"
         asked = services.calls[0][2]
-        assert (asked["order_id"], asked["by"]) == (ORDER_ID, "customer")
+        assert (asked["order_id"], asked["by"], asked["idempotency_key"]) == (ORDER_ID, None, "checkout-1")
 
     def test_says_when_it_is_too_late(self, client: FlaskClient, services: FakeServices) -> None:
         services.answers["order_service.cancel_order"] = OrderNotCancellable("shipped", {"status": "FULFILLED"})
 
-        response = client.post(f"/api/v1/orders/{ORDER_ID}/cancel", json={"by": "seller"})
+        response = client.post(f"/api/v1/orders/{ORDER_ID}/cancel", json={"by": "seller"}, headers=KEY)
 
         assert (response.status_code, response.get_json()["code"]) == (409, "order_not_cancellable")
 
     def test_nobody_else_may_ask(self, client: FlaskClient) -> None:
         assert client.post(f"/api/v1/orders/{ORDER_ID}/cancel", json={"by": "refunded"}).status_code == 422
-        assert client.post("/api/v1/orders/42/cancel", json={}).status_code == 404
+        assert client.post("/api/v1/orders/42/cancel", json={}, headers=KEY).status_code == 404
 
 
 class TestHealth:
@@ -275,6 +393,14 @@ def test_openapi_describes_every_endpoint(client: FlaskClient) -> None:
         "post /api/v1/products",
         "get /api/v1/products",
         "get /api/v1/products/{item}",
+        "patch /api/v1/products/{item}",
+        "post /api/v1/carts",
+        "get /api/v1/carts/{cart_id}",
+        "put /api/v1/carts/{cart_id}/items/{item}",
+        "delete /api/v1/carts/{cart_id}/items/{item}",
+        "post /api/v1/payments",
+        "get /api/v1/inventory",
+        "get /api/v1/inventory/{item}/movements",
         "get /api/v1/health/live",
         "get /api/v1/health/ready",
         "post /api/v1/orders/{order_id}/cancel",
@@ -296,22 +422,13 @@ def test_openapi_describes_every_endpoint(client: FlaskClient) -> None:
     assert "application/problem+json" in document["components"]["responses"]["NotFound"]["content"]
 
 
-KEYED = (
-    "post /api/v1/orders",
-    "post /api/v1/products",
-    "post /api/v1/orders/{order_id}/fulfil",
-    "post /api/v1/orders/{order_id}/returns",
-    "post /api/v1/payments/{payment_id}/confirm",
-    "post /api/v1/payments/{payment_id}/refund",
-    "post /api/v1/inventory/reserve",
-    "post /api/v1/inventory/release",
-    "post /api/v1/inventory/commit",
-    "post /api/v1/inventory/adjust",
-)
+UNKEYED = {"post /api/v1/psp/webhooks", "post /api/v1/auth/token"}
+"""What their senders cannot repeat by a key: webhooks have ids of their own, and a login changes nothing."""
 
 
-def test_openapi_says_where_a_key_is_needed(client: FlaskClient) -> None:
+def test_every_post_that_changes_something_needs_a_key(client: FlaskClient) -> None:
     document = client.get("/openapi.json").get_json()
+    posts = {f"post {path}" for path, verbs in document["paths"].items() if "post" in verbs}
 
     keyed = {
         f"{verb} {path}"
@@ -321,7 +438,7 @@ def test_openapi_says_where_a_key_is_needed(client: FlaskClient) -> None:
         for parameter in operation.get("parameters", ())
         if parameter.get("name") == "Idempotency-Key" and parameter["required"]
     }
-    assert keyed == set(KEYED)
+    assert keyed == posts - UNKEYED
 
 
 def test_openapi_shows_the_body_of_a_webhook(client: FlaskClient) -> None:

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from harness.login import client_of
 
-from gateway.app import create_app
 from gateway.problems import STATUS_BY_CODE, field_errors
 from gateway.services import CallTimedOut, ReplyLost, ServiceFailed, ServiceUnavailable
-from gateway.settings import HttpSettings
 from shared import errors
 
 ORDER = {"userId": "anna", "items": [{"item": "mug", "quantity": 2}]}
@@ -48,7 +47,7 @@ def services() -> FailingServices:
 
 @pytest.fixture
 def client(services: FailingServices) -> FlaskClient:
-    return create_app(HttpSettings(), services).test_client()
+    return client_of(services)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +119,7 @@ def test_a_service_that_answers_nonsense_is_an_internal_error(answer: Any) -> No
         def call(self, service: str, method: str, timeout_s: float | None = None, **kwargs: Any) -> Any:
             return answer
 
-    client = create_app(HttpSettings(), Confused()).test_client()
+    client = client_of(Confused())
 
     assert client.post("/api/v1/orders", json=ORDER, headers=KEY).status_code == 500
 

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from harness.login import client_of
 from harness.services import FakeServices
 
-from gateway.app import create_app
-from gateway.settings import HttpSettings
 from shared.errors import (
     Conflict,
     ForeignReservation,
@@ -37,7 +36,7 @@ def services() -> FakeServices:
 
 @pytest.fixture
 def client(services: FakeServices) -> FlaskClient:
-    return create_app(HttpSettings(), services).test_client()
+    return client_of(services)
 
 
 class TestReserve:
@@ -233,17 +232,20 @@ class TestReservations:
         page = {"reservations": [HOLD], "nextCursor": "abc="}
         services.answers["inventory_service.list_reservations"] = page
 
-        response = client.get("/api/v1/reservations?limit=5&cursor=2026-01-01T00:00:00.000000Z_x=&status=EXPIRED")
+        response = client.get(
+            "/api/v1/reservations?limit=5&cursor=2026-01-01T00:00:00.000000Z_x=&status=EXPIRED&sellerId=s1"
+        )
 
         assert response.get_json() == page
-        assert services.calls[0][2] == {"limit": 5, "cursor": "2026-01-01T00:00:00.000000Z_x=", "status": "EXPIRED"}
+        expected = {"cursor": "2026-01-01T00:00:00.000000Z_x=", "status": "EXPIRED", "seller_id": "s1"}
+        assert services.calls[0][2] == {"limit": 5} | expected
 
     def test_listing_has_defaults(self, client: FlaskClient, services: FakeServices) -> None:
         services.answers["inventory_service.list_reservations"] = {"reservations": [], "nextCursor": None}
 
         client.get("/api/v1/reservations")
 
-        assert services.calls[0][2] == {"limit": 50, "cursor": None, "status": None}
+        assert services.calls[0][2] == {"limit": 50, "cursor": None, "status": None, "seller_id": None}
 
     @pytest.mark.parametrize(
         ("query", "parameter"),
@@ -262,4 +264,28 @@ class TestReservations:
 
         assert response.status_code == 422
         assert [error["parameter"] for error in response.get_json()["errors"]] == [parameter]
+        assert services.calls == []
+
+
+class TestStock:
+    def test_listing(self, client: FlaskClient, services: FakeServices) -> None:
+        page = {"stock": [{"item": "mug", "onHand": 3, "reserved": 1, "available": 2}], "nextCursor": "mug"}
+        services.answers["inventory_service.list_stock"] = page
+
+        assert client.get("/api/v1/inventory?limit=1&sellerId=s1&item=mug").get_json() == page
+        expected = {"limit": 1, "cursor": None, "seller_id": "s1", "item": "mug"}
+        assert services.calls == [("inventory_service", "list_stock", expected)]
+
+    def test_why_it_moved(self, client: FlaskClient, services: FakeServices) -> None:
+        page = {"movements": [{"id": 7, "item": "mug", "kind": "initial"}], "nextCursor": None}
+        services.answers["inventory_service.list_movements"] = page
+
+        assert client.get("/api/v1/inventory/mug/movements?cursor=9").get_json() == page
+        expected = {"item": "mug", "limit": 50, "cursor": "9"}
+        assert services.calls == [("inventory_service", "list_movements", expected)]
+
+    def test_of_what_is_no_item(self, client: FlaskClient, services: FakeServices) -> None:
+        response = client.get("/api/v1/inventory/a%20b/movements")
+
+        assert (response.status_code, response.get_json()["code"]) == (404, "product_not_found")
         assert services.calls == []

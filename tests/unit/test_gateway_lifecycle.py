@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from harness.login import client_of
 from harness.services import FakeServices
 
-from gateway.app import create_app
-from gateway.settings import HttpSettings
 from shared.errors import (
     InvalidRequest,
     OrderNotApprovable,
@@ -36,19 +35,20 @@ def services() -> FakeServices:
 
 @pytest.fixture
 def client(services: FakeServices) -> FlaskClient:
-    return create_app(HttpSettings(), services).test_client()
+    return client_of(services)
 
 
 class TestApproveAndDecline:
     @pytest.mark.parametrize("verb", ["approve", "decline"])
-    def test_asks_for_the_seller_and_needs_no_key(self, client: FlaskClient, services: FakeServices, verb: str) -> None:
-        services.answers[f"order_service.{verb}_order"] = ORDER
+    def test_asks_the_order_service(self, client: FlaskClient, services: FakeServices, verb: str) -> None:
+        services.answers[f"order_service.{verb}_order"] = {"order": ORDER, "replayed": True}
 
-        response = client.post(f"{PLACE}/{verb}", json={}, headers={"X-Request-Id": "req-1"})
+        response = client.post(f"{PLACE}/{verb}", json={}, headers=KEY)
 
         assert (response.status_code, response.get_json()) == (202, ORDER)
         assert response.headers["Location"] == PLACE
-        expected = {"order_id": ORDER_ID, "by": "seller", "correlation_id": "req-1"}
+        assert response.headers["Idempotent-Replayed"] == "true"
+        expected = {"order_id": ORDER_ID, "idempotency_key": "k-1", "correlation_id": "req-1"}
         assert services.calls == [("order_service", f"{verb}_order", expected)]
 
     @pytest.mark.parametrize("verb", ["approve", "decline"])
@@ -57,7 +57,7 @@ class TestApproveAndDecline:
             "does not wait", {"status": "CONFIRMED", "allowedActions": ["cancel", "fulfil"]}
         )
 
-        response = client.post(f"{PLACE}/{verb}", json={})
+        response = client.post(f"{PLACE}/{verb}", json={}, headers=KEY)
 
         body = response.get_json()
         assert (response.status_code, body["code"]) == (409, "order_not_approvable")

@@ -7,23 +7,25 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from harness.login import client_of
 from harness.services import FakeServices
 
-from gateway.app import create_app
 from gateway.services import ServiceUnavailable
-from gateway.settings import HttpSettings
 from shared.errors import (
     InvalidSignature,
+    OrderNotFound,
     OrderSagaError,
     PaymentExpired,
     PaymentInProgress,
     PaymentNotFound,
     PaymentNotPayable,
+    PaymentNotReady,
     PaymentNotRefundable,
     RefundTooLarge,
 )
 
 PAYMENT_ID = "0190b4e2-7a3c-7c51-9d1e-3f6a1b2c4d5e"
+ORDER_ID = "0190b4e2-1111-7c51-9d1e-3f6a1b2c4d5e"
 PLACE = f"/api/v1/payments/{PAYMENT_ID}"
 PAYMENT = {"id": PAYMENT_ID, "status": "PENDING", "amount": "20.00", "currency": "EUR"}
 REFUND = {"id": "0190b4e2-0000-7c51-9d1e-3f6a1b2c4d5e", "amount": "5.00", "status": "PENDING", "reason": "requested"}
@@ -38,7 +40,7 @@ def services() -> FakeServices:
 
 @pytest.fixture
 def client(services: FakeServices) -> FlaskClient:
-    return create_app(HttpSettings(), services).test_client()
+    return client_of(services)
 
 
 class TestLookAtPayments:
@@ -300,3 +302,36 @@ class TestWebhooks:
 
         assert (response.status_code, response.get_json()["code"]) == (413, "payload_too_large")
         assert services.calls == []
+
+
+class TestBeginPayment:
+    def test_it_is_the_one_of_the_order(self, client: FlaskClient, services: FakeServices) -> None:
+        services.answers["order_service.get_order"] = {"id": ORDER_ID}
+        services.answers["payment_service.create_payment"] = {"payment": PAYMENT, "replayed": False}
+
+        response = client.post("/api/v1/payments", json={"orderId": ORDER_ID}, headers=KEY)
+
+        assert (response.status_code, response.get_json()) == (201, PAYMENT)
+        assert response.headers["Location"] == f"/api/v1/payments/{PAYMENT['id']}"
+        assert [(service, method) for service, method, _ in services.calls] == [
+            ("order_service", "get_order"),
+            ("payment_service", "create_payment"),
+        ]
+
+    @pytest.mark.parametrize(
+        ("service", "error", "status"),
+        [
+            ("order_service.get_order", OrderNotFound("no"), 404),
+            ("payment_service.create_payment", PaymentNotReady("not yet"), 409),
+        ],
+    )
+    def test_of_a_foreign_order_or_too_early(
+        self, client: FlaskClient, services: FakeServices, service: str, error: Exception, status: int
+    ) -> None:
+        services.answers["order_service.get_order"] = {"id": ORDER_ID}
+        services.answers[service] = error
+
+        response = client.post("/api/v1/payments", json={"orderId": ORDER_ID}, headers=KEY)
+
+        assert response.status_code == status
+        assert ("Retry-After" in response.headers) == (status == 409)

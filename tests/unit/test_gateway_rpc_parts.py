@@ -10,9 +10,10 @@ import pytest
 
 from gateway.rpc import RpcClient
 from gateway.rpc.pending import Call, PendingCalls
-from gateway.rpc.wire import decode_reply, encode_call, split_addresses
+from gateway.rpc.wire import decode_reply, encode_call
 from gateway.services import CallTimedOut, ReplyLost, ServiceFailed, ServiceUnavailable
 from shared.errors import Misconfigured, OrderNotFound, UnknownItem
+from shared.messaging.addresses import split_addresses
 
 
 def new_call(name: str = "c1") -> Call:

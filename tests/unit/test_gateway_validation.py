@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-
-from gateway.app import create_app
-from gateway.settings import HttpSettings
+from harness.login import client_of
 
 KEY = {"Idempotency-Key": "k"}
 PRODUCT = {
@@ -29,7 +27,7 @@ class ServicesThatMustNotBeAsked:
 
 @pytest.fixture
 def client() -> FlaskClient:
-    return create_app(HttpSettings(), ServicesThatMustNotBeAsked()).test_client()
+    return client_of(ServicesThatMustNotBeAsked())
 
 
 def new_order(**changes: Any) -> dict[str, Any]:
@@ -48,7 +46,9 @@ def address(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("order", "pointer"),
     [
-        ({"items": [{"item": "mug", "quantity": 1}]}, "#/userId"),
+        ({"userId": "anna"}, "#"),
+        (new_order(cartId="0190b4e2-7a3c-7c51-9d1e-3f6a1b2c4d5e"), "#"),
+        ({"cartId": "mine"}, "#/cartId"),
         (new_order(userId=""), "#/userId"),
         (new_order(userId=7), "#/userId"),
         (new_order(userId=None), "#/userId"),

@@ -92,7 +92,7 @@ class TestRefusal:
         monkeypatch.setattr(holds, "apply_request", lambda *_: refused)
         nothing: Any = None
         with pytest.raises(ReservationExists):
-            holds.reserve(nothing, NewHold(lines=LINES, ttl=None, reference=None), None, nothing)
+            holds.reserve(nothing, NewHold(lines=LINES, ttl=None, reference=None), None, None, nothing)
 
 
 class TestEnding:

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from marshmallow import ValidationError
 
-from inventory_service import requests
+from inventory_service import requests, reservation_requests
 from inventory_service.domain import Rules
 from inventory_service.happenings import OrderApproved, OrderCreated, OrderFulfilled, OrderReturned
 from inventory_service.schemas import NewHold, NewHoldSchema, NewProductSchema
@@ -21,6 +21,7 @@ from inventory_service.schemas import OrderReturned as OrderReturnedSchema
 from inventory_service.settings import Settings
 from inventory_service.states import Line, Terms
 from shared.errors import InvalidRequest, ProductNotFound, ReservationNotFound
+from shared.identity import TRUSTED
 
 ID = UUID(int=7)
 SETTINGS = Settings(rules=Rules(reservation_ttl=timedelta(1), manual_payment_ttl=timedelta(1)))
@@ -47,7 +48,7 @@ UNTOUCHED: Any = Untouched()
 
 def _refused(wanted: Any) -> dict[str, Any]:
     with pytest.raises(InvalidRequest) as error:
-        requests.reserve_stock(UNTOUCHED, wanted, None, None, SETTINGS)
+        reservation_requests.reserve_stock(UNTOUCHED, TRUSTED, wanted, None, None, SETTINGS)
     errors: dict[str, Any] = error.value.details["errors"]
     return errors
 
@@ -92,29 +93,36 @@ class TestHoldRequests:
     def test_a_request_is_an_object(self, wanted: Any) -> None:
         assert "_schema" in _refused(wanted)
 
-    @pytest.mark.parametrize("end", [requests.release_reservation, requests.commit_reservation])
+    @pytest.mark.parametrize("end", [reservation_requests.release_reservation, reservation_requests.commit_reservation])
     @pytest.mark.parametrize("id_", [None, 7, "", "abc", {}, [], str(ID)[:-1], ID])
     def test_an_id_that_is_none_is_not_found(self, end: Any, id_: Any) -> None:
         with pytest.raises(ReservationNotFound):
-            end(UNTOUCHED, id_, None, None, SETTINGS)
+            end(UNTOUCHED, TRUSTED, id_, None, None, SETTINGS)
         with pytest.raises(ReservationNotFound):
-            requests.get_reservation(UNTOUCHED, id_)
+            reservation_requests.get_reservation(UNTOUCHED, TRUSTED, id_)
 
     @pytest.mark.parametrize(("key", "correlation_id"), [("", None), (7, None), ("x" * 256, None), (None, "é" * 200)])
-    @pytest.mark.parametrize("ask", [requests.reserve_stock, requests.release_reservation, requests.commit_reservation])
+    @pytest.mark.parametrize(
+        "ask",
+        [
+            reservation_requests.reserve_stock,
+            reservation_requests.release_reservation,
+            reservation_requests.commit_reservation,
+        ],
+    )
     def test_the_ids_of_a_request_are_short_texts(self, ask: Any, key: Any, correlation_id: Any) -> None:
-        what = {"items": [{"item": "mug", "quantity": 1}]} if ask is requests.reserve_stock else str(ID)
+        what = {"items": [{"item": "mug", "quantity": 1}]} if ask is reservation_requests.reserve_stock else str(ID)
         with pytest.raises(InvalidRequest):
-            ask(UNTOUCHED, what, key, correlation_id, SETTINGS)
+            ask(UNTOUCHED, TRUSTED, what, key, correlation_id, SETTINGS)
 
 
 class TestLists:
     @pytest.mark.parametrize("limit", [0, 101, -1, "10", None, True, 1.0, []])
     def test_a_limit_is_one_to_a_hundred(self, limit: Any) -> None:
         with pytest.raises(InvalidRequest):
-            requests.list_reservations(UNTOUCHED, limit, None, None)
+            reservation_requests.list_reservations(UNTOUCHED, TRUSTED, limit, None, None)
         with pytest.raises(InvalidRequest):
-            requests.list_movements(UNTOUCHED, "mug", limit, None)
+            requests.list_movements(UNTOUCHED, TRUSTED, "mug", limit, None)
 
     @pytest.mark.parametrize(
         "cursor",
@@ -125,29 +133,29 @@ class TestLists:
             [],
             {},
             f"_{ID}",
-            f"2026-01-01T12:00:00_{ID}",
-            "2026-01-01T12:00:00Z_7",
-            "2026-01-01T12:00:00Z",
+            f"{ID}_",
+            str(ID)[:-1],
+            ID,
         ],
     )
     def test_a_cursor_of_reservations_is_one_of_ours(self, cursor: Any) -> None:
         with pytest.raises(InvalidRequest, match="cursor"):
-            requests.list_reservations(UNTOUCHED, 10, cursor, None)
+            reservation_requests.list_reservations(UNTOUCHED, TRUSTED, 10, cursor, None)
 
     @pytest.mark.parametrize("cursor", ["", "next", 7, [], "-1", "1.0", "9" * 19, "٣"])
     def test_a_cursor_of_movements_is_one_of_ours(self, cursor: Any) -> None:
         with pytest.raises(InvalidRequest, match="cursor"):
-            requests.list_movements(UNTOUCHED, "mug", 10, cursor)
+            requests.list_movements(UNTOUCHED, TRUSTED, "mug", 10, cursor)
 
     @pytest.mark.parametrize("status", ["HELD", "reserved", "", 7, [], {}])
     def test_a_status_is_one_that_reservations_have(self, status: Any) -> None:
         with pytest.raises(InvalidRequest, match="status"):
-            requests.list_reservations(UNTOUCHED, 10, None, status)
+            reservation_requests.list_reservations(UNTOUCHED, TRUSTED, 10, None, status)
 
     @pytest.mark.parametrize("item", [None, 7, [], {}])
     def test_movements_are_of_an_item(self, item: Any) -> None:
         with pytest.raises(ProductNotFound):
-            requests.list_movements(UNTOUCHED, item, 10, None)
+            requests.list_movements(UNTOUCHED, TRUSTED, item, 10, None)
 
 
 class TestProducts:
@@ -173,19 +181,26 @@ class TestProducts:
     @pytest.mark.parametrize("on_hand", [-1, 10**9 + 1, 10**30, 1.5, "1", True, None])
     def test_have_nought_to_a_thousand_million_units(self, on_hand: Any) -> None:
         with pytest.raises(InvalidRequest) as refused:
-            requests.create_product(UNTOUCHED, {**PRODUCT, "onHand": on_hand}, None, None)
+            requests.create_product(UNTOUCHED, TRUSTED, {**PRODUCT, "onHand": on_hand}, None, None)
         assert "onHand" in refused.value.details["errors"]
 
     @pytest.mark.parametrize("delta", [0, -(10**9) - 1, 10**9 + 1, 10**30, 0.5, "1", True, None])
     def test_are_adjusted_by_something_that_can_be_counted(self, delta: Any) -> None:
         with pytest.raises(InvalidRequest) as refused:
-            requests.adjust_stock(UNTOUCHED, {"item": "mug", "delta": delta, "reason": "lost"}, None, None)
+            requests.adjust_stock(UNTOUCHED, TRUSTED, {"item": "mug", "delta": delta, "reason": "lost"}, None, None)
         assert "delta" in refused.value.details["errors"]
 
 
 class TestEvents:
     LINES = (Line(item="mug", quantity=2), Line(item="tea", quantity=1))
-    TERMS = Terms(user_id="ann", price=Decimal("10.00"), currency="EUR", payment_mode="auto", payment_method=None)
+    TERMS = Terms(
+        user_id="ann",
+        price=Decimal("10.00"),
+        currency="EUR",
+        payment_mode="auto",
+        payment_method=None,
+        seller_id="shop",
+    )
 
     @pytest.mark.parametrize(("said", "meant"), [({}, False), ({"requiresApproval": True}, True)])
     def test_an_order_says_whether_it_waits_for_approval(self, said: dict[str, Any], meant: bool) -> None:
@@ -223,3 +238,67 @@ def test_a_card_number_in_an_event_does_not_come_in() -> None:
     schema = OrderCreatedSchema()
     assert schema.load({**ORDER, "paymentMethod": "4111 1111 1111 1111"}).terms.payment_method == "tok_refused"
     assert schema.load({**ORDER, "paymentMethod": "tok_success"}).terms.payment_method == "tok_success"
+
+
+class TestChangesOfProducts:
+    def refused(self, changes: Any, versions: Any = None) -> dict[str, Any]:
+        with pytest.raises(InvalidRequest) as error:
+            requests.update_product(UNTOUCHED, TRUSTED, "mug", changes, versions, None)
+        errors: dict[str, Any] = error.value.details["errors"]
+        return errors
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("name", ""),
+            ("name", None),
+            ("price", "0.00"),
+            ("price", 1),
+            ("currency", "eur"),
+            ("active", "true"),
+            ("active", None),
+            ("requiresApproval", 2),
+            ("item", "tea"),
+            ("sellerId", "other-shop"),
+            ("onHand", 5),
+            ("version", 9),
+        ],
+    )
+    def test_only_what_may_change_and_only_to_what_makes_sense(self, name: str, value: Any) -> None:
+        assert list(self.refused({name: value})) == [name]
+
+    @pytest.mark.parametrize("changes", [None, [], "name", 7])
+    def test_changes_are_an_object(self, changes: Any) -> None:
+        assert list(self.refused(changes)) == ["changes"]
+
+    @pytest.mark.parametrize("versions", [1, "1", [True], ["1"], [1.0], [None], {}, [1] * 101])
+    def test_versions_are_a_list_of_numbers(self, versions: Any) -> None:
+        assert list(self.refused({}, versions)) == ["versions"]
+
+
+class TestFilters:
+    @pytest.mark.parametrize("value", ["", "x" * 201, 7, [], True])
+    @pytest.mark.parametrize("name", ["part", "seller_id"])
+    def test_of_products_are_short_texts(self, name: str, value: Any) -> None:
+        with pytest.raises(InvalidRequest):
+            requests.list_products(UNTOUCHED, 10, None, **{name: value})
+
+    @pytest.mark.parametrize("value", ["yes", True, "", 1, []])
+    def test_active_is_one_of_three_words(self, value: Any) -> None:
+        with pytest.raises(InvalidRequest) as refused:
+            requests.list_products(UNTOUCHED, 10, None, active=value)
+        assert list(refused.value.details["errors"]) == ["active"]
+
+    @pytest.mark.parametrize("name", ["seller_id", "item"])
+    def test_of_stock_too(self, name: str) -> None:
+        with pytest.raises(InvalidRequest):
+            requests.list_stock(UNTOUCHED, TRUSTED, 10, None, **{name: ""})
+
+
+@pytest.mark.parametrize(
+    ("sellers", "meant"),
+    [(["shop", None], "shop"), ([None, "shop"], "shop"), ([None, None], None), (["shop", "shop"], "shop")],
+)
+def test_the_seller_of_an_order_is_that_of_its_first_line_that_has_one(sellers: list[Any], meant: str | None) -> None:
+    items = [{"item": f"item-{n}", "sellerId": seller, "quantity": 1} for n, seller in enumerate(sellers)]
+    assert OrderCreatedSchema().load({**ORDER, "items": items}).terms.seller_id == meant

@@ -16,6 +16,7 @@ from payment_service.settings import Settings
 from payment_service.webhooks import sign
 from shared.config import Source
 from shared.errors import InvalidRequest, InvalidSignature, PaymentNotFound
+from shared.identity import TRUSTED
 from shared.payment_tokens import REFUSED_TOKEN
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -48,12 +49,12 @@ class NothingThere:
 
 def confirm(payment_id: Any = PAYMENT, token: Any = TOKEN, key: Any = None, correlation_id: Any = None) -> Any:
     at: Any = NothingThere()
-    return requests.confirm_payment(at, payment_id, token, key, correlation_id, SETTINGS, WORKER)
+    return requests.confirm_payment(at, TRUSTED, payment_id, token, key, correlation_id, SETTINGS, WORKER)
 
 
 def refund(payment_id: Any = PAYMENT, amount: Any = "1.00", reason: Any = "goodwill", key: Any = None) -> Any:
     at: Any = NothingThere()
-    return requests.refund_payment(at, payment_id, amount, reason, key, None, SETTINGS, WORKER)
+    return requests.refund_payment(at, TRUSTED, payment_id, amount, reason, key, None, SETTINGS, WORKER)
 
 
 class TestRequests:
@@ -67,13 +68,13 @@ class TestRequests:
     def test_an_order_without_a_payment(self, order_id: Any) -> None:
         at: Any = NothingThere()
         with pytest.raises(PaymentNotFound):
-            requests.get_payment(at, order_id, None, SETTINGS)
+            requests.get_payment(at, TRUSTED, order_id, None, SETTINGS)
 
     @pytest.mark.parametrize("ids", [(None, None), (PAYMENT, PAYMENT)])
     def test_one_id_is_to_be_given(self, ids: tuple[Any, Any]) -> None:
         at: Any = NothingThere()
         with pytest.raises(InvalidRequest):
-            requests.get_payment(at, *ids, SETTINGS)
+            requests.get_payment(at, TRUSTED, *ids, SETTINGS)
 
     @pytest.mark.parametrize("token", ["", None, 5, [], {}, "x" * 201])
     def test_a_payment_method_is_a_short_text(self, token: Any) -> None:
@@ -146,12 +147,13 @@ class TestWebhooks:
 
 class TestEvents:
     def test_what_is_read_of_a_reservation(self) -> None:
-        event = InventoryReserved().load(RESERVED)
+        event = InventoryReserved().load({**RESERVED, "sellerId": "shop"})
         assert (event.payment_mode, event.user_id, event.payment_method) == ("manual", "ann", "tok_success")
+        assert event.seller_id == "shop"
 
     def test_what_a_publisher_may_leave_out(self) -> None:
         event = InventoryReserved().load({k: v for k, v in RESERVED.items() if k not in {"paymentMethod", "userId"}})
-        assert (event.user_id, event.payment_method) == (None, None)
+        assert (event.user_id, event.seller_id, event.payment_method) == (None, None, None)
 
     @pytest.mark.parametrize("number", CARD_NUMBERS)
     def test_a_card_number_in_an_event_does_not_come_in(self, number: str) -> None:

@@ -18,6 +18,7 @@ CODES = {
     "CartNotOpen": "cart_not_open",
     "Conflict": "conflict",
     "DatabaseUnavailable": "database_unavailable",
+    "DeadLettersNotFound": "dead_letters_not_found",
     "Forbidden": "forbidden",
     "ForeignReservation": "foreign_reservation",
     "IdempotencyKeyInProgress": "idempotency_key_in_progress",

@@ -1,0 +1,165 @@
+"""What operators get, for the OpenAPI document only.
+
+Owns: the documented shapes of these responses. Must not know: requests, endpoints or services.
+"""
+
+# ruff: noqa: N815 -- the fields' names are the API's
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import fields
+
+from gateway.documents import Document
+
+
+def _time(**options: Any) -> fields.String:
+    return fields.String(metadata={"format": "date-time"}, **options)
+
+
+def _maybe_time() -> fields.String:
+    return _time(allow_none=True)
+
+
+def _maybe_text(description: str = "") -> fields.String:
+    return fields.String(allow_none=True, metadata={"description": description} if description else {})
+
+
+def _up_or(*others: str, description: str) -> fields.String:
+    return fields.String(required=True, metadata={"enum": ["up", *others], "description": description})
+
+
+class GatewayHealth(Document):
+    status = _up_or(description="It answers, therefore")
+    process = fields.Integer(required=True, metadata={"description": "Its id; there are several workers"})
+
+
+class BrokerHealth(Document):
+    status = _up_or("down", "unknown", description="Whether this gateway can open a connection to it")
+
+
+class ProviderHealth(Document):
+    circuit = _maybe_text("closed, open or half-open; null: the payment service does not answer")
+
+
+class SystemHealth(Document):
+    status = _up_or("down", description="up: everything is; the provider does not count, payments wait for it")
+    gateway = fields.Nested(GatewayHealth, required=True)
+    broker = fields.Nested(BrokerHealth, required=True)
+    services = fields.Dict(
+        required=True,
+        metadata={"description": "By name: status, database, broker; code where there was no answer"},
+    )
+    provider = fields.Nested(ProviderHealth, required=True)
+
+
+class Saga(Document):
+    orderId = fields.String(required=True, metadata={"format": "uuid"})
+    status = fields.String(required=True)
+    reason = _maybe_text()
+    waitsFor = _maybe_text("Whose turn it is: seller, inventory, payment, customer, nobody")
+    step = _maybe_text()
+    since = _maybe_time()
+    until = _maybe_time()
+    flag = _maybe_text("Why an operator should look at it")
+    flaggedAt = _maybe_time()
+    startedAt = _time()
+    correlationId = _maybe_text()
+
+
+class SagaPage(Document):
+    sagas = fields.List(fields.Nested(Saga), required=True)
+    nextCursor = _maybe_text()
+
+
+class AuditEntry(Document):
+    id = fields.String(required=True, metadata={"format": "uuid"})
+    service = fields.String(required=True, metadata={"description": "Whose log it stands in"})
+    at = _time(required=True)
+    actor = fields.String(required=True)
+    roles = fields.List(fields.String())
+    action = fields.String(required=True)
+    objectType = fields.String(required=True)
+    objectId = fields.String(required=True)
+    requestId = _maybe_text()
+    before = fields.Dict(allow_none=True)
+    after = fields.Dict(allow_none=True)
+
+
+class AuditPage(Document):
+    entries = fields.List(fields.Nested(AuditEntry), required=True)
+    nextCursor = _maybe_text()
+
+
+class DeadLetterQueue(Document):
+    queue = fields.String(required=True, metadata={"description": "The work queue that they failed in"})
+    event = fields.String(required=True)
+    depth = fields.Integer(
+        required=True, allow_none=True, metadata={"description": "null: the queue of dead letters is not declared"}
+    )
+
+
+class DeadLetterConsumer(Document):
+    service = fields.String(required=True)
+    depth = fields.Integer(required=True)
+    queues = fields.List(fields.Nested(DeadLetterQueue), required=True)
+
+
+class DeadLetterOverview(Document):
+    depth = fields.Integer(required=True, metadata={"description": "Of all"})
+    consumers = fields.List(fields.Nested(DeadLetterConsumer), required=True)
+
+
+class DeadLetter(Document):
+    eventId = _maybe_text()
+    type = _maybe_text()
+    correlationId = _maybe_text()
+    reason = _maybe_text("Code of the error, or the broker's own reason such as delivery_limit")
+    error = _maybe_text()
+    attempts = fields.Integer(metadata={"description": "How often it was tried again before"})
+    failedAt = _maybe_text()
+    originQueue = _maybe_text("Where it goes when it is redriven; null: to the queue it was found under")
+    originExchange = _maybe_text()
+    headers = fields.Dict(required=True)
+    body = fields.String(required=True, metadata={"description": "Exactly as it is, up to 64 KiB"})
+    bodyEncoding = fields.String(required=True, metadata={"enum": ["utf-8", "base64"]})
+    bodyBytes = fields.Integer(required=True, metadata={"description": "Of all of it"})
+
+
+class DeadLetterList(Document):
+    queue = fields.String(required=True)
+    letters = fields.List(fields.Nested(DeadLetter), required=True)
+
+
+class Stopped(Document):
+    code = fields.String(required=True, metadata={"description": "Stable; made for programs"})
+    detail = fields.String(required=True)
+
+
+class DeadLettersMoved(Document):
+    queue = fields.String(required=True)
+    count = fields.Integer(required=True, metadata={"description": "How many were asked for"})
+    done = fields.Integer(
+        required=True, allow_none=True, metadata={"description": "null: interrupted before they were counted"}
+    )
+    eventIds = fields.List(fields.String(allow_none=True), metadata={"description": "Of those that are done"})
+    stopped = fields.Nested(
+        Stopped,
+        required=True,
+        allow_none=True,
+        metadata={"description": "Why it ended before `count`; null: it did not, or there were no more"},
+    )
+
+
+class BehaviourSetting(Document):
+    name = fields.String(required=True)
+    value = fields.Float(required=True)
+    default = fields.Float()
+    least = fields.Float()
+    most = fields.Float()
+    meaning = fields.String()
+
+
+class ProviderBehaviour(Document):
+    behaviour = fields.List(fields.Nested(BehaviourSetting), required=True)

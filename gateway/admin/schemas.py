@@ -1,0 +1,86 @@
+"""What operators may send.
+
+Owns: which request has which fields, and their limits. Must not know: what is done with them.
+"""
+
+# ruff: noqa: N815 -- the fields' names are the API's
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import marshmallow as ma
+from marshmallow import fields, validate
+
+from gateway.fields import Text, cursor, limit, whole_number
+
+SAGA_STATES = ("running", "stuck", "ended")
+MOST_AT_ONCE = 1_000
+_LONGEST_CALL_MS = 600_000
+_DAY_MS = 24 * 3600 * 1000
+
+
+class SagaQuery(ma.Schema):
+    limit = limit()
+    cursor = cursor()
+    state = fields.String(validate=validate.OneOf(SAGA_STATES))
+    text = Text(max_length=200)
+
+
+class AuditQuery(ma.Schema):
+    limit = limit()
+    cursor = cursor()
+    actor = Text(max_length=64)
+    objectId = Text(max_length=200)
+
+
+class LetterQuery(ma.Schema):
+    limit = limit()
+
+
+class Redrive(ma.Schema):
+    count = whole_number(1, MOST_AT_ONCE)
+
+
+class Discard(ma.Schema):
+    count = whole_number(1, MOST_AT_ONCE)
+    note = Text(max_length=500, required=True)
+
+
+class Share(fields.Float):
+    """A JSON number from 0 to 1."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(validate=validate.Range(min=0, max=1), **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.make_error("invalid", input=value)
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
+def _whole(minimum: int, maximum: int) -> fields.Integer:
+    return whole_number(minimum, maximum, required=False)
+
+
+class BehaviourChanges(ma.Schema):
+    """Settings of the simulated payment provider, at least one; what each does is in GET's answer."""
+
+    class Meta:
+        json_schema = {"minProperties": 1}  # noqa: RUF012 -- as marshmallow declares options
+
+    latency_ms = _whole(0, _LONGEST_CALL_MS)
+    failure_rate = Share()
+    lost_answer_rate = Share()
+    decline_rate = Share()
+    slow_ms = _whole(0, _LONGEST_CALL_MS)
+    late_ms = _whole(0, _DAY_MS)
+    webhook_delay_ms = _whole(0, _DAY_MS)
+    webhook_copies = _whole(1, 20)
+    webhook_shuffle = _whole(0, 1)
+
+    @ma.validates_schema
+    def _changes_something(self, data: dict[str, Any], **_: Any) -> None:
+        if not data:
+            raise ma.ValidationError("Say what should change.")

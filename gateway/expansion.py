@@ -1,0 +1,41 @@
+"""Showing an order's payment and reservation in full, as their own services know them.
+
+Owns: which service is asked for what, both at the same time. Must not know: endpoints, or what is in the answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from gateway.access import caller
+from gateway.services import INVENTORY_SERVICE, PAYMENT_SERVICE, trusted_services
+from shared.errors import NotFound
+
+_WHERE = {"payment": (PAYMENT_SERVICE, "get_payment"), "reservation": (INVENTORY_SERVICE, "get_reservation")}
+_ID_ARGUMENT = {"payment": "order_id", "reservation": "reservation_id"}
+
+
+def expanded(order: Mapping[str, Any], wanted: str) -> Mapping[str, Any]:
+    """The order with each part that ``wanted`` ("payment,reservation") names as its service shows it.
+
+    A part that does not exist yet stays what the order was told. Raises what a call raises.
+    """
+    parts = [name for name in wanted.split(",") if name]
+    if not parts:
+        return order
+    # What a thread asks for must be read in this one: the request belongs to it.
+    client, identity = trusted_services(), caller()
+
+    def ask(part: str) -> Any:
+        service, method = _WHERE[part]
+        try:
+            return client.call(service, method, caller=identity, **{_ID_ARGUMENT[part]: order["id"]})
+        except NotFound:
+            return order.get(part)
+
+    if len(parts) == 1:
+        return {**order, parts[0]: ask(parts[0])}
+    with ThreadPoolExecutor(max_workers=len(parts)) as pool:
+        return {**order, **dict(zip(parts, pool.map(ask, parts), strict=True))}
