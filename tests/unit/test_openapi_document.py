@@ -77,6 +77,8 @@ def answer_examples() -> Iterator[tuple[str, str, str, dict[str, Any], Any]]:
     for name, (_, _, operation) in OPERATIONS.items():
         for status, response in operation["responses"].items():
             for content in resolved(response).get("content", {}).values():
+                if "schema" not in content:
+                    continue
                 for title, example in content.get("examples", {}).items():
                     yield name, status, title, content["schema"], example["value"]
 
