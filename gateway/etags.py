@@ -22,7 +22,7 @@ IF_NONE_MATCH_PARAMETER: dict[str, Any] = {
     "name": IF_NONE_MATCH,
     "required": False,
     "description": "The ETag of an earlier answer: 304 without a body if nothing has changed.",
-    "schema": {"type": "string", "maxLength": 1000},
+    "schema": {"type": "string"},
 }
 IF_MATCH_PARAMETER: dict[str, Any] = {
     "in": "header",
@@ -33,7 +33,7 @@ IF_MATCH_PARAMETER: dict[str, Any] = {
         "Only the version in it (before the dash) is compared: stock that moves meanwhile is no change of the product. "
         "`*` changes whatever is there."
     ),
-    "schema": {"type": "string", "maxLength": 1000, "examples": ["*"]},
+    "schema": {"type": "string", "examples": ["*"]},
 }
 
 

@@ -44,7 +44,8 @@ _LAST_EVENT_ID = {
     "name": HEADER,
     "required": False,
     "description": "The id of the last event seen, as EventSource sends it; goes before lastEventId",
-    "schema": {"type": "string", "pattern": _SEQ_PATTERN},
+    # Empty is as good as absent.
+    "schema": {"type": "string", "pattern": r"^([0-9]{1,18})?$"},
 }
 _EXAMPLE = (
     "retry: 1000\n\n"

@@ -22,7 +22,7 @@ from gateway import access, docs_page
 from gateway.documents import Problem
 from gateway.errors import install_error_handlers
 from gateway.json_body import read_json
-from gateway.openapi_rules import complete
+from gateway.openapi_rules import FURTHER_PARAMETERS, complete
 from gateway.problems import CONTENT_TYPE
 from gateway.request_errors import InvalidQuery
 from shared.errors import InvalidRequest
@@ -99,7 +99,8 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest has no typ
     ) -> Callable[[View], View]:
         """Describe what no argument shows: error statuses, headers that are read, a body that is taken as it is."""
         responses = {status: _problem_response(HTTPStatus(status).phrase) for status in problems}
-        parameters = {"parameters": list(headers)} if headers else {}
+        # Under a name of our own: as "parameters" they would replace those of the query.
+        parameters = {FURTHER_PARAMETERS: list(headers)} if headers else {}
         request_body = {"requestBody": _json_body(body)} if body else {}
         return cast(Callable[[View], View], Blueprint.doc(responses=responses, **parameters, **request_body))
 
@@ -124,7 +125,7 @@ def _query_parameters(view: Callable[..., Any]) -> frozenset[str] | None:
     said = getattr(view, "_apidoc", {})
     if any(argument["in"] == "query" for argument in said.get("arguments", {}).get("parameters", ())):
         return None
-    parameters = said.get("manual_doc", {}).get("parameters", ())
+    parameters = said.get("manual_doc", {}).get(FURTHER_PARAMETERS, ())
     return frozenset(parameter["name"] for parameter in parameters if parameter["in"] == "query")
 
 

@@ -14,6 +14,7 @@ Examples = Mapping[str, Mapping[str, Any]]
 _ORDER_ID = "01a214ee-bc8e-72a8-afa8-ffc5d434af6e"
 _PAYMENT_ID = "c7ace051-a05d-5fc2-a219-c750b9202992"
 _RESERVATION_ID = "01a214ee-cace-706a-aeba-9db9ca603aa3"
+_CART_ID = "01a214f0-11aa-7d3e-8c55-9a1b2c3d4e5f"
 _REFUND_ID = "01a214ee-c552-777b-9ad8-4b54dc1bea91"
 _PLACED_AT, _CONFIRMED_AT, _DUE_AT = "2026-01-31T12:00:00Z", "2026-01-31T12:00:01Z", "2026-01-31T12:15:00Z"
 
@@ -23,16 +24,16 @@ _ADDRESS = {"name": "Anna Arendt", "line1": "Domplatz 1", "city": "Erfurt", "pos
 
 REQUESTS: Examples = {
     "placeOrder": {
-        "two mugs": {"userId": "anna", "items": _TWO_MUGS},
+        "two mugs": {"items": _TWO_MUGS},
+        "what is in a cart": {"cartId": _CART_ID},
         "the price as the customer saw it, paid later, shipped": {
-            "userId": "anna",
             "items": _TWO_MUGS,
             "price": "20.00",
             "currency": "EUR",
             "paymentMode": "manual",
             "shippingAddress": _ADDRESS,
         },
-        "a card that is declined": {"userId": "anna", "items": _ONE_MUG, "paymentMethod": "tok_card_declined"},
+        "a card that is declined": {"items": _ONE_MUG, "paymentMethod": "tok_card_declined"},
     },
     "cancelOrder": {"by its customer": {}, "by its seller": {"by": "seller"}},
     "approveOrder": {"approve": {}},
@@ -44,6 +45,14 @@ REQUESTS: Examples = {
     },
     "confirmPayment": {"a card known to the provider": {"paymentMethod": "tok_success"}},
     "refundPayment": {"a part": {"amount": "5.00", "reason": "scratched"}, "all that is left": {}},
+    "createPayment": {"of an order": {"orderId": _ORDER_ID}},
+    "createCart": {"empty": {}, "with two mugs": {"items": _TWO_MUGS}},
+    "putCartItem": {"three of them": {"quantity": 3}},
+    "issueToken": {"in development": {"username": "user@ordersaga.example", "password": "User1234!"}},
+    "changeProduct": {"a new price": {"price": "11.00"}, "not sold any more": {"active": False}},
+    "adminDeadLettersRedrive": {"try one": {"count": 1}},
+    "adminDeadLettersDiscard": {"test data": {"count": 10, "note": "test data of last Friday, see ticket 4711"}},
+    "changeBehaviour": {"every tenth call fails": {"failure_rate": 0.1}, "slow": {"latency_ms": 300}},
     "createProduct": {
         "a mug": {
             "item": "mug",
@@ -207,7 +216,33 @@ _RETURN = {
 _UP = {"status": "up", "database": "up", "broker": "up"}
 _READY = {"status": "ready", "services": {"order_service": _UP, "inventory_service": _UP, "payment_service": _UP}}
 
+_CART = {
+    "id": _CART_ID,
+    "userId": "anna",
+    "status": "OPEN",
+    "orderId": None,
+    "items": [
+        {
+            "item": "mug",
+            "quantity": 2,
+            "name": "Mug, 300 ml",
+            "sellerId": "potter",
+            "price": "10.00",
+            "currency": "EUR",
+            "available": True,
+        }
+    ],
+    "price": "20.00",
+    "currency": "EUR",
+    "createdAt": _PLACED_AT,
+    "updatedAt": _PLACED_AT,
+}
+
 ANSWERS: Examples = {
+    "createCart": {"with two mugs": _CART},
+    "getCart": {"with two mugs": _CART},
+    "createPayment": {"to be confirmed": {**_PAYMENT, "charging": False, "attemptsLeft": 3}},
+    "changeProduct": {"a new price": {**_PRODUCT, "price": "11.00", "version": 2}},
     "placeOrder": {"accepted": _SUMMARY},
     "listOrders": {"the last page": {"orders": [_SUMMARY], "nextCursor": None}},
     "getOrder": {"a moment after it was placed": _ORDER},

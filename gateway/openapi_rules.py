@@ -18,6 +18,9 @@ from gateway.openapi_text import DESCRIPTION, SUMMARY
 METHODS = ("get", "post", "put", "patch", "delete")
 _CREATED, _ACCEPTED, _NOT_MODIFIED = "201", "202", "304"
 
+FURTHER_PARAMETERS = "x-further-parameters"
+"""Where an operation's decorators leave the parameters that no schema describes."""
+
 Json = dict[str, Any]
 
 
@@ -29,8 +32,8 @@ def complete(document: Json) -> Json:
         "license": {"name": "MIT", "identifier": "MIT"},
     }
     document["servers"] = [{"url": "/", "description": "Where this document comes from"}]
-    for path, method, operation in operations(document):
-        _complete(operation, method, "{" in path)
+    for path, _, operation in operations(document):
+        _complete(operation, has_id="{" in path)
     for operation, links in links_of(document):
         _success(operation)["links"] = links
     document["components"] |= {
@@ -50,44 +53,47 @@ def operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Json]]:
                 yield path, method, item[method]
 
 
-def _complete(operation: Json, method: str, has_id: bool) -> None:
+def _complete(operation: Json, *, has_id: bool) -> None:
     operation["operationId"] = _operation_id(operation)
+    operation["parameters"] = [*operation.get("parameters", ()), *operation.pop(FURTHER_PARAMETERS, ())]
     problems = _problems(operation, has_id=has_id)
     successes = {status: _success_response(found, status, operation) for status, found in _successes(operation)}
     if "If-None-Match" in _header_names(operation):
         successes[_NOT_MODIFIED] = parts.not_modified()
     refusals = {str(status): parts.problem_reference(status) for status in sorted(problems)}
     operation["responses"] = successes | refusals
-    operation.setdefault("parameters", []).append(parts.REQUEST_ID_PARAMETER)
+    operation["parameters"].append(parts.REQUEST_ID_PARAMETER)
     _show_examples(operation)
 
 
 def _operation_id(operation: Json) -> str:
     """The view's name; a verb alone gets its noun: two nouns may have the same verb."""
     name = str(operation["operationId"])
-    noun = operation["tags"][0]
+    first, *others = re.split(r"[-_]", operation["tags"][0])
+    noun = first + "".join(word.capitalize() for word in others)
     return name if re.search(r"[A-Z]", name) else f"{noun}{name[0].upper()}{name[1:]}"
 
 
 def _problems(operation: Json, *, has_id: bool) -> set[int]:
     """Every status that a refusal of this operation can have; 500 is no part of any promise."""
     headers = _header_names(operation)
+    is_protected, has_body = bool(operation.get("security")), "requestBody" in operation
     said = {int(status) for status in operation["responses"] if status.isdigit() and int(status) >= 400}
     # A query parameter that is not known is refused everywhere.
     return (said | {422}) - {500} | {
         status
         for status, holds in (
-            (401, bool(operation.get("security"))),
-            (403, bool(operation.get("security"))),
-            (503, bool(operation.get("security"))),
-            (429, bool(operation.get("security"))),
+            (400, has_body or "Idempotency-Key" in headers),
+            (401, is_protected),
+            (403, is_protected),
             (404, has_id),
-            (400, "requestBody" in operation or "Idempotency-Key" in headers),
             (409, "Idempotency-Key" in headers),
-            (413, "requestBody" in operation),
-            (415, "requestBody" in operation),
             (412, "If-Match" in headers),
+            (413, has_body),
+            (415, has_body),
             (428, "If-Match" in headers),
+            (429, is_protected),
+            (503, is_protected),
         )
         if holds
     }
@@ -112,11 +118,13 @@ def _success_response(response: Json, status: str, operation: Json) -> Json:
         "ETag": bool({"If-Match", "If-None-Match"} & asked),
     }
     headers = {name: parts.header_reference(name) for name, holds in names.items() if holds}
+    # A schema would be taken for that of each message, and they differ: words and an example say more.
+    response.get("content", {}).get("text/event-stream", {}).pop("schema", None)
     return {**response, "headers": {**headers, **response.get("headers", {})}}
 
 
 def _header_names(operation: Json) -> set[str]:
-    return {parameter["name"] for parameter in operation.get("parameters", ()) if parameter.get("in") == "header"}
+    return {parameter["name"] for parameter in operation["parameters"] if parameter.get("in") == "header"}
 
 
 def _show_examples(operation: Json) -> None:

@@ -22,9 +22,10 @@ from schemathesis.openapi.checks import RejectedPositiveData
 from ops.state import SIGNING_VARIABLE
 from payment_service.webhooks import sign
 
-from .tokens import CUSTOMER, SELLER
+from .tokens import CUSTOMER, SHOP
 from .variables import KNOWN, SEED, TOKENS
 
+PROVIDER = "/api/v1/admin/chaos"
 KEY, SIGNATURE = "Idempotency-Key", "PSP-Signature"
 TIMEOUT_S = 30.0
 # Refused for its form: the document should have said so. Any other code is about what there is: items, amounts, keys.
@@ -41,23 +42,15 @@ FORM_CODES = frozenset(
         "invalid_request",
     }
 )
-_TOKENS: dict[str, str] = json.loads(os.environ.get(TOKENS, "{}"))
+# A cursor has a form, but only those from an answer mean anything; an operator has no shop of their own.
+UNSAYABLE = frozenset({"cursor", "#/sellerId"})
+_TOKENS: dict[str, str] = json.loads(os.environ[TOKENS])
 _LOCATION = re.compile(r"/api/v1/(\w+?)s/([^/?]+)$")
 _PAYMENT_OF_AN_ORDER = re.compile(rb'"payment":\{"paymentId":"([^"]+)"')
 # With the seed of the run, so that a run can be repeated.
-_random = random.Random(os.environ.get(SEED, "0"))  # noqa: S311
+_random = random.Random(os.environ[SEED])  # noqa: S311
 _sent = 0
-_known: dict[str, list[str]] = defaultdict(list, json.loads(os.environ.get(KNOWN, "{}")))
-
-
-@schemathesis.hook
-def before_load_schema(context: Any, raw_schema: dict[str, Any]) -> None:
-    """Where nobody has to say who they are, nobody can be refused for not saying it."""
-    if not _TOKENS:
-        for item in raw_schema["paths"].values():
-            for operation in item.values():
-                if isinstance(operation, dict):
-                    operation.pop("security", None)
+_known: dict[str, list[str]] = defaultdict(list, json.loads(os.environ[KNOWN]))
 
 
 @schemathesis.hook
@@ -88,11 +81,19 @@ def _signed(request: requests.PreparedRequest) -> requests.PreparedRequest:
 @schemathesis.hook
 def after_call(context: Any, case: Any, response: Any) -> None:
     """Remembers what now exists, by the name of the path parameter that it can fill."""
+    if case.path == PROVIDER and case.method == "PATCH" and response.status_code < 300:
+        _calm_the_provider(response)
     location = (response.headers.get("location") or [""])[0]
     if found := _LOCATION.search(location):
         _keep("item" if found[1] == "product" else f"{found[1]}_id", found[2])
     if found := _PAYMENT_OF_AN_ORDER.search(response.content):
         _keep("payment_id", found[1].decode())
+
+
+def _calm_the_provider(response: Any) -> None:
+    """That it was changed is enough: nobody else should have to wait for it."""
+    headers = {"Authorization": f"Bearer {_TOKENS['ADMIN']}"}
+    requests.delete(response.request.url.split("?")[0], headers=headers, timeout=TIMEOUT_S).raise_for_status()
 
 
 def _keep(name: str, value: str) -> None:
@@ -103,7 +104,7 @@ def _keep(name: str, value: str) -> None:
 
 def _make_real(body: dict[str, Any]) -> None:
     """The same request about things that exist, in the name of whoever sends it."""
-    for name, value in (("userId", CUSTOMER), ("sellerId", SELLER)):
+    for name, value in (("userId", CUSTOMER), ("sellerId", SHOP)):
         if name in body:
             body[name] = value
     if isinstance(body.get("item"), str):
@@ -116,8 +117,9 @@ def _make_real(body: dict[str, Any]) -> None:
         body["items"] = body["items"][: _random.choice((1, 1, 2, 3))]
         body.pop("price", None)
         body.pop("currency", None)
-    if "reservationId" in body and _known["reservation_id"]:
-        body["reservationId"] = _random.choice(_known["reservation_id"])
+    for name, parameter in (("reservationId", "reservation_id"), ("orderId", "order_id"), ("cartId", "cart_id")):
+        if name in body and _known[parameter]:
+            body[name] = _random.choice(_known[parameter])
     if "paymentMethod" in body:
         body["paymentMethod"] = _random.choice(("tok_success", "tok_success", "tok_card_declined", "tok_slow"))
 
@@ -137,7 +139,12 @@ def _is_negative(case: Any, location: ParameterLocation) -> bool:
 
 @schemathesis.hook
 def filter_failure(context: Any, failure: Any, case: Any, response: Any) -> bool:
-    """A well-formed request may still be refused for what it is about; the document cannot say what there is."""
+    """A well-formed request may still be refused for what it is about; the document cannot say what there is.
+
+    And whoever leaves streams faster than that is noticed has too many open: a promise kept, not broken.
+    """
+    if response.status_code == 503 and b'"too_many_streams"' in response.content:
+        return False
     return not (isinstance(failure, RejectedPositiveData) and _is_about_what_there_is(response))
 
 
@@ -146,9 +153,8 @@ def _is_about_what_there_is(response: Any) -> bool:
         problem = response.json()
     except ValueError:
         return False
-    # A cursor has a form, but only those from an answer mean anything.
-    is_cursor = [error.get("parameter") for error in problem.get("errors", ())] == ["cursor"]
-    return problem.get("code") not in FORM_CODES or is_cursor
+    wrong = {error.get("parameter") or error.get("pointer") for error in problem.get("errors", ())}
+    return problem.get("code") not in FORM_CODES or (bool(wrong) and wrong <= UNSAYABLE)
 
 
 @schemathesis.check
@@ -164,15 +170,14 @@ def repeated_with_the_same_key(ctx: Any, response: Any, case: Any) -> None:
     assert again.json() == response.json(), f"repeated: {again.text}"
 
 
-if _TOKENS:
+# Not kept: another role may be wanted for the next request.
+@schemathesis.auth(refresh_interval=None)
+class TokenOfARoleThatMay:
+    """Each operation is called in the name of somebody who may use it."""
 
-    @schemathesis.auth()
-    class TokenOfARoleThatMay:
-        """Each operation is called in the name of somebody who may use it."""
+    def get(self, case: Any, context: Any) -> str | None:
+        roles = case.operation.definition.raw.get("x-roles")
+        return _TOKENS[_random.choice(roles)] if roles else None
 
-        def get(self, case: Any, context: Any) -> str | None:
-            roles = [role for role in case.operation.definition.raw.get("x-roles", ()) if role in _TOKENS]
-            return _TOKENS[_random.choice(roles)] if roles else None
-
-        def set(self, case: Any, data: str, context: Any) -> None:
-            case.headers = {**(case.headers or {}), "Authorization": f"Bearer {data}"}
+    def set(self, case: Any, data: str, context: Any) -> None:
+        case.headers = {**(case.headers or {}), "Authorization": f"Bearer {data}"}

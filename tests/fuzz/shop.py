@@ -16,7 +16,7 @@ from ops.stack import Stack
 from ops.waiting import holds_within
 from tests.harness.broker import Broker
 
-from .tokens import CUSTOMER, SELLER
+from .tokens import CUSTOMER, SHOP, people_of
 
 FOLDER = Path(__file__).parents[2] / ".stack-fuzz"
 SETTINGS = {
@@ -34,12 +34,13 @@ SETTINGS = {
     "READ_RATE_LIMIT": "1000000/second",
 }
 PRODUCTS: tuple[Mapping[str, Any], ...] = (
-    {"item": "fuzz-mug", "sellerId": SELLER, "onHand": 1_000_000},
-    {"item": "fuzz-cup", "sellerId": SELLER, "onHand": 500},
-    {"item": "fuzz-vase", "sellerId": SELLER, "onHand": 1_000_000, "requiresApproval": True},
+    {"item": "fuzz-mug", "sellerId": SHOP, "onHand": 1_000_000},
+    {"item": "fuzz-cup", "sellerId": SHOP, "onHand": 500},
+    {"item": "fuzz-vase", "sellerId": SHOP, "onHand": 1_000_000, "requiresApproval": True},
     {"item": "fuzz-lamp", "sellerId": "smith", "onHand": 1_000_000},
 )
 UNPAID_ORDERS = 20
+QUEUES = ("inventory_service.ORDER_CREATED", "order_service.PAYMENT_SUCCESS")
 _SETTLE_S = 90.0
 _READY_S = 15.0
 
@@ -59,7 +60,7 @@ def stack_to_fuzz(*, keep: bool) -> Iterator[Stack]:
 
 def filled(stack: Stack) -> Mapping[str, Sequence[str]]:
     """Puts products into the shop and orders that wait to be paid; ids of what there is, by path parameter."""
-    client = GatewayClient(stack.environment()["GATEWAY_URL"])
+    client = GatewayClient(stack.environment()["GATEWAY_URL"], people_of(stack).headers)
     for product in PRODUCTS:
         client.post("/products", {"name": "Made of clay", "price": "10.00", "currency": "EUR", **product})
     items = [product["item"] for product in PRODUCTS]
@@ -69,7 +70,8 @@ def filled(stack: Stack) -> Mapping[str, Sequence[str]]:
     order = {"userId": CUSTOMER, "items": [line], "paymentMode": "manual"}
     orders = [client.post("/orders", order)["id"] for _ in range(UNPAID_ORDERS)]
     holds_within(lambda: all(_payment(client, id_) for id_ in orders), timeout_s=_READY_S)
-    return {"item": items, "order_id": orders, "payment_id": [_payment(client, id_) for id_ in orders]}
+    payments = [_payment(client, id_) for id_ in orders]
+    return {"item": items, "order_id": orders, "payment_id": payments, "queue": QUEUES}
 
 
 def _payment(client: GatewayClient, order_id: str) -> str:
