@@ -27,8 +27,6 @@ from shared.identity import Identity
 MOST_ORDERS = 100
 # An order with a hundred lines takes as long as a hundred small ones.
 MOST_LINES = 1_000
-# What a cart holds is not known here.
-LINES_OF_A_CART = 10
 MOST_CALLS = 2
 TIMEOUT_S = 5.0
 
@@ -82,7 +80,7 @@ class OrderPlacer:
         me = _Waiting(
             entry=_entry(order, idempotency_key, correlation_id, caller),
             key=None if idempotency_key is None else (caller.subject, idempotency_key),
-            lines=len(order.get("items") or ()) or LINES_OF_A_CART,
+            lines=len(order["items"]),
             deadline_s=time.monotonic() + self._timeout_s,
         )
         with self._lock:

@@ -5,6 +5,7 @@ Owns: the key that tests sign with, and a few people. Must not know: what any si
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from flask.testing import FlaskClient
@@ -43,13 +44,18 @@ def bearer(identity: Identity = EVERYBODY) -> dict[str, str]:
 
 
 def client_of(
-    services: Services, identity: Identity | None = EVERYBODY, settings: HttpSettings | None = None
+    services: Services,
+    identity: Identity | None = EVERYBODY,
+    settings: HttpSettings | None = None,
+    *,
+    is_stopping: Callable[[], bool] = lambda: False,
 ) -> FlaskClient:
     """A client of a gateway in front of ``services``, logged in as ``identity``; None: as nobody.
 
     A request's own Authorization header replaces the client's.
     """
-    client = create_app(settings or HttpSettings(), services, authentication()).test_client()
+    app = create_app(settings or HttpSettings(), services, authentication(), is_stopping=is_stopping)
+    client = app.test_client()
     if identity is not None:
         environ: dict[str, Any] = client.environ_base
         environ["HTTP_AUTHORIZATION"] = bearer(identity)["Authorization"]

@@ -18,13 +18,12 @@ from flask.testing import FlaskClient
 from harness.audit import AuditServices
 from harness.broker import CHOREOGRAPHY, Broker
 from harness.freezing import frozen_broker
+from harness.login import client_of
 from harness.payloads import new_order_id, order_created
 from harness.processes import ROOT
 from harness.waiting import wait_until
 
 from gateway.admin.desk import register_desk
-from gateway.app import create_app
-from gateway.settings import HttpSettings
 from ops.stack import Stack
 from shared.errors import BrokerUnavailable, DeadLettersNotFound
 from shared.messaging.brief_connection import brief_connection
@@ -350,7 +349,7 @@ class TestPropertiesThatCannotBeRead:
 class TestOverHttp:
     @pytest.fixture
     def client(self, dead_letters: DeadLetters) -> FlaskClient:
-        client = create_app(HttpSettings(), AuditServices()).test_client()
+        client = client_of(AuditServices())
         register_desk(client.application, dead_letters)
         return client
 

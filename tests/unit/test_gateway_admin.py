@@ -13,13 +13,12 @@ import pika
 import pytest
 from flask.testing import FlaskClient
 from harness.audit import AuditServices
+from harness.login import client_of
 from harness.services import FakeServices
 
 from gateway.access import access_of
 from gateway.admin.desk import register_desk
-from gateway.app import create_app
 from gateway.services import CallTimedOut, ServiceUnavailable
-from gateway.settings import HttpSettings
 from payment_service.psp_behaviour import SETTINGS
 from shared.errors import (
     BrokerUnavailable,
@@ -89,7 +88,7 @@ def desk() -> FakeDesk:
 
 @pytest.fixture
 def client(services: AuditServices, desk: FakeDesk) -> FlaskClient:
-    client = create_app(HttpSettings(), services).test_client()
+    client = client_of(services)
     register_desk(client.application, desk)
     return client
 
@@ -147,7 +146,7 @@ class TestHealth:
     def test_without_a_way_to_the_broker_nothing_is_said_of_it(self, services: AuditServices) -> None:
         for name in ("order_service", "inventory_service", "payment_service"):
             services.answers[f"{name}.health"] = UP
-        client = create_app(HttpSettings(), services).test_client()
+        client = client_of(services)
 
         body = client.get("/api/v1/admin/health").get_json()
 
@@ -227,7 +226,7 @@ class TestDeadLetterOverview:
         assert response.headers["Retry-After"] == "1"
 
     def test_a_gateway_without_a_way_to_the_broker_says_so(self, services: AuditServices) -> None:
-        response = create_app(HttpSettings(), services).test_client().get("/api/v1/admin/dead-letters")
+        response = client_of(services).get("/api/v1/admin/dead-letters")
 
         assert (response.status_code, response.get_json()["code"]) == (503, "broker_unavailable")
 
@@ -592,7 +591,7 @@ def logs_of(*counts: int, late: bool = False) -> dict[str, list[dict[str, Any]]]
 
 
 def pages_of(services: FakeServices, limit: int) -> list[list[dict[str, Any]]]:
-    client = create_app(HttpSettings(), services).test_client()
+    client = client_of(services)
     pages: list[list[dict[str, Any]]] = []
     cursor = ""
     while len(pages) < 100:
@@ -630,7 +629,7 @@ class TestAudit:
     def test_new_entries_do_not_disturb_a_page_further_on(self) -> None:
         logs = logs_of(4, 4, 4)
         services = AuditLogs(logs)
-        client = create_app(HttpSettings(), services).test_client()
+        client = client_of(services)
         first = client.get("/api/v1/admin/audit?limit=6").get_json()
         for number, log in enumerate(logs.values()):
             log.insert(0, entry(1_000, 100 + number))
@@ -642,7 +641,7 @@ class TestAudit:
 
     def test_all_are_asked_in_the_callers_name_with_the_filters(self) -> None:
         services = AuditLogs(logs_of(1, 1, 1))
-        client = create_app(HttpSettings(), services).test_client()
+        client = client_of(services)
 
         client.get("/api/v1/admin/audit?actor=ada&objectId=mug&limit=7")
 
@@ -656,7 +655,7 @@ class TestAudit:
         services = AuditLogs(logs_of(1, 1, 1))
         services.answers["inventory_service"] = ServiceUnavailable("not running")
 
-        response = create_app(HttpSettings(), services).test_client().get("/api/v1/admin/audit")
+        response = client_of(services).get("/api/v1/admin/audit")
 
         assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
 
@@ -664,7 +663,7 @@ class TestAudit:
     def test_a_cursor_of_somebody_else_is_refused(self, cursor: str) -> None:
         services = AuditLogs(logs_of(1, 1, 1))
 
-        response = create_app(HttpSettings(), services).test_client().get(f"/api/v1/admin/audit?cursor={cursor}")
+        response = client_of(services).get(f"/api/v1/admin/audit?cursor={cursor}")
 
         assert response.status_code == 422
         assert response.get_json()["errors"] == [{"parameter": "cursor", "detail": "Not a cursor of this API."}]

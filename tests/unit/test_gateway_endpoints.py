@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from harness.login import client_of
+from harness.login import EVERYBODY, client_of
 from harness.services import FakeServices
 
 from gateway.services import ServiceUnavailable
 from shared.errors import DatabaseUnavailable, OrderNotCancellable, PreconditionFailed, ReservationNotFound
 
 ORDER_ID = "0190b4e2-7a3c-7c51-9d1e-3f6a1b2c4d5e"
+CART_ID = "0190b4e2-0000-7c51-9d1e-3f6a1b2c4d5e"
 ORDER = {"id": ORDER_ID, "userId": "anna", "status": "PENDING", "price": "20.00", "currency": "EUR"}
 PRODUCT = {"item": "mug", "name": "Mug", "sellerId": "s1", "price": "10.00", "currency": "EUR"}
 KEY = {"Idempotency-Key": "checkout-1"}
@@ -34,7 +35,7 @@ def new_order(**changes: Any) -> dict[str, Any]:
 
 class TestPlaceOrder:
     def test_is_accepted_with_the_place_to_look_at(self, client: FlaskClient, services: FakeServices) -> None:
-        services.answers["order_service.place_order"] = {"order": ORDER, "replayed": False}
+        services.answers["order_service.place_orders"] = [{"order": ORDER, "replayed": False}]
 
         response = client.post("/api/v1/orders", json=new_order(), headers=KEY)
 
@@ -44,21 +45,23 @@ class TestPlaceOrder:
         assert "Idempotent-Replayed" not in response.headers
 
     def test_passes_key_request_id_and_defaults_on(self, client: FlaskClient, services: FakeServices) -> None:
-        services.answers["order_service.place_order"] = {"order": ORDER, "replayed": False}
+        services.answers["order_service.place_orders"] = [{"order": ORDER, "replayed": False}]
 
         response = client.post("/api/v1/orders", json=new_order(), headers=KEY | {"X-Request-Id": "req-7"})
 
         [(service, method, arguments)] = services.calls
-        assert (service, method) == ("order_service", "place_order")
-        assert arguments == {
+        assert (service, method) == ("order_service", "place_orders")
+        [entry] = arguments["orders"]
+        assert entry == {
             "order": new_order(paymentMethod="tok_success", paymentMode="auto"),
-            "idempotency_key": "checkout-1",
-            "correlation_id": "req-7",
+            "idempotencyKey": "checkout-1",
+            "correlationId": "req-7",
+            "identity": EVERYBODY.header(),
         }
         assert response.headers["X-Request-Id"] == "req-7"
 
     def test_passes_everything_optional_on(self, client: FlaskClient, services: FakeServices) -> None:
-        services.answers["order_service.place_order"] = {"order": ORDER, "replayed": False}
+        services.answers["order_service.place_orders"] = [{"order": ORDER, "replayed": False}]
         address = {
             "name": "Anna",
             "line1": "Weg 1",
@@ -78,10 +81,23 @@ class TestPlaceOrder:
         client.post("/api/v1/orders", json=order, headers=KEY)
 
         # money reaches the services in one form only
-        assert services.calls[0][2]["order"] == order | {"price": "20.50"}
+        assert services.calls[0][2]["orders"][0]["order"] == order | {"price": "20.50"}
+
+    def test_of_a_cart(self, client: FlaskClient, services: FakeServices) -> None:
+        services.answers["order_service.place_order"] = {"order": ORDER, "replayed": False}
+
+        response = client.post("/api/v1/orders", json={"cartId": CART_ID.upper()}, headers=KEY | {"X-Request-Id": "r"})
+
+        assert (response.status_code, response.get_json()) == (202, ORDER)
+        assert services.calls[0][2] == {
+            "order": {"cartId": CART_ID.upper(), "paymentMethod": "tok_success", "paymentMode": "auto"},
+            "idempotency_key": "checkout-1",
+            "correlation_id": "r",
+        }
+        assert services.callers == [EVERYBODY]
 
     def test_replay_gives_the_same_answer_and_says_so(self, client: FlaskClient, services: FakeServices) -> None:
-        services.answers["order_service.place_order"] = {"order": ORDER, "replayed": True}
+        services.answers["order_service.place_orders"] = [{"order": ORDER, "replayed": True}]
 
         response = client.post("/api/v1/orders", json=new_order(), headers=KEY)
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from flask import Flask, Response
 from flask.testing import FlaskClient
+from harness.login import client_of
 from harness.services import FakeServices
 
-from gateway.app import create_app
+from gateway.access import public
 from gateway.metrics_folder import VARIABLE, MetricsFolder
 from gateway.services import CallTimedOut
-from gateway.settings import HttpSettings
 from shared.errors import OrderNotFound
 
 ORDER_ID = "0190b4e2-7a3c-7c51-9d1e-3f6a1b2c4d5e"
@@ -26,13 +26,13 @@ def services() -> FakeServices:
 
 
 @pytest.fixture
-def app(services: FakeServices) -> Flask:
-    return create_app(HttpSettings(), services)
+def client(services: FakeServices) -> FlaskClient:
+    return client_of(services)
 
 
 @pytest.fixture
-def client(app: Flask) -> FlaskClient:
-    return app.test_client()
+def app(client: FlaskClient) -> Flask:
+    return client.application
 
 
 def figure(client: FlaskClient, name: str) -> float | None:
@@ -153,7 +153,7 @@ class TestHeaders:
 
     def test_a_view_may_say_something_else(self, app: Flask) -> None:
         said = {"Content-Security-Policy": "script-src 'self'", "Cache-Control": "max-age=60"}
-        app.add_url_rule("/api/page", "page", lambda: Response("", headers=said))
+        app.add_url_rule("/api/page", "page", public(lambda: Response("", headers=said)))
 
         headers = app.test_client().get("/api/page").headers
 
