@@ -45,7 +45,7 @@ def place_order(order: dict[str, Any]) -> Response:
 
 
 def _place(order: dict[str, Any]) -> Any:
-    ids = {"idempotency_key": idempotency.idempotency_key(), "correlation_id": request_id()}
+    ids: dict[str, Any] = {"idempotency_key": idempotency.idempotency_key(), "correlation_id": request_id()}
     if "cartId" in order:
         # By itself: whoever holds the cart's row would keep everybody waiting who travels along.
         return services().call(ORDER_SERVICE, "place_order", order=order, **ids)
