@@ -27,7 +27,7 @@ from benchmarks import http_load
 from gateway.rpc import RpcClient
 from ops.gateway_client import GatewayClient
 from ops.invariants import Books, open_work, violations
-from ops.people import client_of, customer, people_of
+from ops.people import NO_LIMITS, client_of, customer, people_of
 from ops.stack import Stack
 from ops.waiting import holds_within
 
@@ -38,7 +38,6 @@ DECLINED_SHARE = 0.1
 SETTLE_S = 300.0
 HTTP_CONNECTIONS = 32
 HTTP_CUSTOMERS = 200
-NO_LIMITS = {"LOGIN_RATE_LIMIT": "off", "WRITE_RATE_LIMIT": "off", "READ_RATE_LIMIT": "off"}
 console = Console(stderr=True, highlight=False)
 
 

@@ -10,7 +10,7 @@ from harness.databases import Databases
 from harness.gateway import Gateway
 from harness.whole import assert_whole
 
-from ops.people import people_of
+from ops.people import NO_LIMITS, people_of
 from ops.stack import Stack
 
 
@@ -20,7 +20,7 @@ def gateway(stack: Stack, empty_stack: None, request: pytest.FixtureRequest) -> 
 
     A module may have SETTINGS of its own.
     """
-    settings = getattr(request.module, "SETTINGS", {})
+    settings = {**NO_LIMITS, **getattr(request.module, "SETTINGS", {})}
     stack.up(infrastructure_only=False, settings=settings)
     try:
         environment = stack.environment()

@@ -57,7 +57,7 @@ def test_a_paid_order_is_cancelled_on_request_and_refunded(gateway: Gateway, dat
     item = gateway.product(on_hand=5)
     order_id = gateway.ended(gateway.order(item), "CONFIRMED")["id"]
 
-    statuses = [gateway.call("POST", f"/orders/{order_id}/cancel", {})[0] for _ in range(2)]
+    statuses = [gateway.call("POST", f"/orders/{order_id}/cancel", {}, key())[0] for _ in range(2)]
     order = gateway.ended(order_id, "CANCELLED")
 
     assert (statuses, order["reason"]) == ([202, 202], "customer")
@@ -70,12 +70,12 @@ def test_an_unpaid_order_is_cancelled_on_request_and_never_charged(gateway: Gate
     item = gateway.product(on_hand=5)
     order_id = gateway.order(item, paymentMode="manual")
 
-    assert gateway.call("POST", f"/orders/{order_id}/cancel", {"by": "seller"})[0] == 202
+    assert gateway.call("POST", f"/orders/{order_id}/cancel", {"by": "seller"}, key())[0] == 202
     order = gateway.ended(order_id, "CANCELLED")
 
     assert order["reason"] == "seller"
     assert "PAYMENT_SUCCESS" not in types(order)
-    assert gateway.call("POST", f"/orders/{uuid4()}/cancel", {})[0] == 404
+    assert gateway.call("POST", f"/orders/{uuid4()}/cancel", {}, key())[0] == 404
 
 
 def test_the_same_key_gets_the_same_order(gateway: Gateway, databases: Databases) -> None:
@@ -85,13 +85,17 @@ def test_the_same_key_gets_the_same_order(gateway: Gateway, databases: Databases
     wanted, same = {"userId": "ada", "items": [{"item": item, "quantity": 2}]}, key()
 
     first, again = (gateway.call("POST", "/orders", wanted, same) for _ in range(2))
-    other = gateway.call("POST", "/orders", {**wanted, "userId": "bob"}, same)
+    other = gateway.call("POST", "/orders", {**wanted, "paymentMode": "manual"}, same)
+    somebody_else = gateway.call("POST", "/orders", {**wanted, "userId": "bob"}, same)
 
     assert (first[0], again[0]) == (202, 202)
     assert first[1]["id"] == again[1]["id"]
     assert first[2]["Location"].endswith(first[1]["id"])
     assert (other[0], other[1]["code"]) == (422, "idempotency_key_reused")
-    gateway.ended(first[1]["id"], "CONFIRMED")
+    # Everybody has keys of their own.
+    assert (somebody_else[0], somebody_else[1]["userId"]) == (202, "bob")
+    for placed in (first, somebody_else):
+        gateway.ended(placed[1]["id"], "CONFIRMED")
 
 
 def test_kill_of_the_payment_service_during_an_order(gateway: Gateway, stack: Stack, databases: Databases) -> None:

@@ -151,7 +151,6 @@ def things(gateway: Gateway) -> Mapping[str, str]:
     """The customer's order, paid to the seller, and what belongs to it."""
     item = gateway.product(on_hand=100)
     order = gateway.ended(gateway.order(item), "CONFIRMED")
-    unpaid = gateway.unpaid(item)
     _, cart, _ = gateway.call("POST", "/carts", {"items": [{"item": item, "quantity": 1}]}, key())
     _, hold = gateway.post("/inventory/reserve", {"items": [{"item": item, "quantity": 1}]})
     _, another_hold = gateway.post("/inventory/reserve", {"items": [{"item": item, "quantity": 1}]})
@@ -159,7 +158,6 @@ def things(gateway: Gateway) -> Mapping[str, str]:
         "item": item,
         "order": order["id"],
         "payment": order["payment"]["paymentId"],
-        "unpaid": unpaid["id"],
         "cart": cart["id"],
         "hold": hold["id"],
         "another_hold": another_hold["id"],
@@ -169,7 +167,9 @@ def things(gateway: Gateway) -> Mapping[str, str]:
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.request)
 def test_who_may(gateway: Gateway, things: Mapping[str, str], row: Row) -> None:
-    seen = {name: _status(gateway, _filled(row, things), person) for name, person in PEOPLE.items()}
+    # Made for the one row that ends it: an order that waits to be paid is not whole.
+    more = {"unpaid": gateway.unpaid(things["item"])["id"]} if "{unpaid}" in row.request else {}
+    seen = {name: _status(gateway, _filled(row, {**things, **more}), person) for name, person in PEOPLE.items()}
 
     assert seen == dict(zip(PEOPLE, row.statuses, strict=True))
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from ops.gateway_client import GatewayClient
 from ops.invariants import Books, OpenWork, open_work, violations
+from ops.people import NO_LIMITS
 from ops.stack import Stack
 from ops.waiting import holds_within
 from tests.harness.broker import Broker
@@ -28,10 +29,7 @@ SETTINGS = {
     "RESERVATION_TTL_S": "30",
     "MANUAL_PAYMENT_TTL_S": "60",
     "PSP_LIMIT_S": "5",
-    # An empty value would mean the default.
-    "LOGIN_RATE_LIMIT": "1000000/second",
-    "WRITE_RATE_LIMIT": "1000000/second",
-    "READ_RATE_LIMIT": "1000000/second",
+    **NO_LIMITS,
 }
 PRODUCTS: tuple[Mapping[str, Any], ...] = (
     {"item": "fuzz-mug", "sellerId": SHOP, "onHand": 1_000_000},

@@ -324,7 +324,6 @@ def test_openapi_shows_a_stream(client: FlaskClient) -> None:
 
     assert list(operation["responses"]["200"]["content"]) == ["text/event-stream"]
     assert {"204", "404", "422", "503", "504"} <= set(operation["responses"])
-    named = {p["name"] for p in operation["parameters"] if "name" in p}
-    assert named == {"lastEventId", "until"}
+    assert {p["name"] for p in operation["parameters"] if "name" in p} == {"lastEventId", "until"}
     assert {p["name"] for p in path["parameters"]} == {"order_id", "Last-Event-ID"}
     assert operation["x-roles"] == ["ADMIN", "SELLER", "USER"]
