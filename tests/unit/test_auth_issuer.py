@@ -212,6 +212,8 @@ class TestWhatItsTokensSay:
             ({"aud": ["account"]}, "not meant"),
             ({"exp": 1}, "expired"),
             ({"shop": {"id": "x" * 65}}, "shop"),
+            ({"sub": "broker"}, "nobody may have"),
+            ({"sub": "anonymous"}, "nobody may have"),
         ],
     )
     def test_a_token_that_is_for_somebody_else(self, issuer: Issuer, changes: dict[str, Any], words: str) -> None:
