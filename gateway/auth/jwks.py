@@ -103,7 +103,7 @@ class IssuerKeys:
         if known is not None:
             self._ask_unless_somebody_does()
             return self._keys.get(kid)
-        # With keys to go on with, nobody waits while somebody asks: whoever invents key names would otherwise have every
+        # With keys to go on with, nobody waits while somebody asks: who invents key names would otherwise have every
         # thread wait for an issuer that is slow.
         if not self._ask_unless_somebody_does(waits=not self._keys):
             raise IssuerUnavailable("The keys of the token's issuer are being fetched")
