@@ -295,9 +295,9 @@ class TestWebhooks:
     def test_the_largest_body_is_taken(self, client: FlaskClient, services: FakeServices) -> None:
         services.answers["payment_service.psp_webhook"] = {"applied": False}
 
-        client.post("/api/v1/psp/webhooks", data=b"x" * 256 * 1024, headers=SIGNED)
+        client.post("/api/v1/psp/webhooks", data=b"x" * 65_536, headers=SIGNED)
 
-        assert len(services.calls[0][2]["body"]) == 256 * 1024
+        assert len(services.calls[0][2]["body"]) == 65_536
 
     def test_one_too_large_that_comes_in_chunks_is_refused(self, client: FlaskClient, services: FakeServices) -> None:
         response = client.post(
