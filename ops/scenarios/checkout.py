@@ -77,10 +77,14 @@ def same_key(script: Script) -> None:
     again = script.expect_answer("the same again", "202", "/orders", body, key=key)
     script.expect("the same order", first.body["id"], again.body["id"])
     script.expect("answered from memory", True, again.is_replayed)
-    other = {**body, "userId": "bob"}
+    other = {**body, "paymentMode": "manual"}
     script.expect_answer("with another body", "422 idempotency_key_reused", "/orders", other, key=key)
     script.ended(first.body["id"])
     script.expect("one order's stock", "10 on hand, 1 reserved", script.stock(item))
+    theirs = {**body, "userId": "bob"}
+    bobs = script.expect_answer("the same key of somebody else", "202", "/orders", theirs, key=key)
+    script.ended(bobs.body["id"])
+    script.expect("stock of two orders", "10 on hand, 2 reserved", script.stock(item))
 
 
 def same_key_at_once(script: Script) -> None:
