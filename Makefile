@@ -37,6 +37,10 @@ logs: $(READY) ## Show the last lines of every log
 demo: $(READY) ## Start everything, play the scenarios, print their timelines
 	@$(ORDERSAGA) demo $(ARGS)
 
+.PHONY: walkthrough
+walkthrough: $(READY) ## Play the README's walk through the HTTP API with curl, and check each answer
+	@ops/walkthrough.sh $(ARGS)
+
 .PHONY: test unit integration simulate
 test: $(READY) ## Run all tests (on a stack of their own in .stack-test)
 	$(BIN)/pytest tests $(ARGS)

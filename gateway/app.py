@@ -47,6 +47,7 @@ def create_app(
     install_metrics(app, figures)
     measured = MeasuredServices(services, figures)
     register_services(app, measured)
+    health.register_health(app)
     register_placer(app, OrderPlacer(measured, timeout_s=settings.place_timeout_s, on_batch=figures.batch))
     live.register_feed(app, Feed(measured, is_stopping=is_stopping, on_change=figures.streams_open))
     register_desk(app, dead_letters)

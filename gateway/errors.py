@@ -14,12 +14,14 @@ from gateway.problems import STATUS_BY_CODE, field_errors, problem
 from gateway.request_errors import InvalidQuery
 from gateway.request_id import request_id
 from gateway.services import OutcomeUnknown
-from shared.errors import InvalidRequest, OrderSagaError
+from shared.errors import BrokerUnavailable, DatabaseUnavailable, InvalidRequest, OrderSagaError, TransientError
 from shared.logs import get_logger
 
 log = get_logger(__name__)
 
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+# Their words are a driver's: addresses, accounts, statements. Not so those of classes made out of them.
+_TROUBLE_INSIDE = (TransientError, DatabaseUnavailable, BrokerUnavailable)
 _CODE_BY_STATUS = {
     404: "not_found",
     405: "method_not_allowed",
@@ -40,6 +42,9 @@ def _on_known_error(error: OrderSagaError) -> Response:
     if error.code not in STATUS_BY_CODE or error.code == "internal_error":
         log.error("request_failed", code=error.code, error=error.message, details=error.details)
         return _internal_error()
+    if type(error) in _TROUBLE_INSIDE:
+        log.warning("request_met_trouble", code=error.code, error=error.message, details=error.details)
+        return problem(error.code, detail="It may work again in a moment.", request_id=request_id())
     return problem(error.code, detail=error.message, request_id=request_id(), members=error.details)
 
 

@@ -103,6 +103,15 @@ class Token(Text):
         return text
 
 
+class Several(fields.List[Any]):
+    """A list that is counted before anything in it is looked at: a body has room for a hundred thousand entries."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
+        if isinstance(value, list):
+            self._validate(value)
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
 class Money(fields.String):
     """A positive decimal string such as "10.00"; a JSON number is refused, for it may have been rounded."""
 

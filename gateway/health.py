@@ -5,10 +5,12 @@ Owns: the endpoints under /health. Must not know: what a service checks about it
 
 from __future__ import annotations
 
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
-from flask import Response, current_app
+from flask import Flask, Response, current_app
 
 from gateway.documents import Liveness, Readiness
 from gateway.openapi import ApiBlueprint
@@ -18,6 +20,8 @@ from gateway.services import ALL_SERVICES, Services, trusted_services
 from shared.errors import OrderSagaError
 
 TIMEOUT_SETTING = "ORDERSAGA_HEALTH_TIMEOUT_S"
+REMEMBERED_S = 1.0
+_EXTENSION = "ordersaga.health"
 
 blueprint = ApiBlueprint("health", __name__, url_prefix="/api/v1/health", description="For probes")
 
@@ -36,11 +40,43 @@ def live() -> Response:
 @blueprint.documented(problems=(503,))
 def ready() -> Response:
     """Ready: every service answers and reaches its database"""
-    reports = ask_all(trusted_services(), current_app.config[TIMEOUT_SETTING])
+    reports = _remembered().ask(trusted_services(), current_app.config[TIMEOUT_SETTING])
     if not all(report["status"] == "up" for report in reports.values()):
         down = [name for name, report in reports.items() if report["status"] != "up"]
         raise NotReady(f"Not ready: {', '.join(down)}", {"services": reports})
     return json_response({"status": "ready", "services": reports})
+
+
+class _Remembered:
+    """What the services said a moment ago: anybody may ask, and many at once must not cost many questions."""
+
+    def __init__(self) -> None:
+        self._asking = threading.Lock()
+        self._reports: dict[str, dict[str, Any]] = {}
+        self._asked_s = float("-inf")
+
+    def ask(self, client: Services, timeout_s: float) -> dict[str, dict[str, Any]]:
+        """Not older than REMEMBERED_S, or what was known before while somebody else is asking."""
+        if self._is_fresh() or not self._asking.acquire(blocking=not self._reports):
+            return self._reports
+        try:
+            if not self._is_fresh():
+                self._reports = ask_all(client, timeout_s)
+                self._asked_s = time.monotonic()
+            return self._reports
+        finally:
+            self._asking.release()
+
+    def _is_fresh(self) -> bool:
+        return time.monotonic() - self._asked_s < REMEMBERED_S
+
+
+def register_health(app: Flask) -> None:
+    app.extensions[_EXTENSION] = _Remembered()
+
+
+def _remembered() -> _Remembered:
+    return cast(_Remembered, current_app.extensions[_EXTENSION])
 
 
 def ask_all(client: Services, timeout_s: float) -> dict[str, dict[str, Any]]:

@@ -14,16 +14,22 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from gateway.request_errors import MalformedJson, UnsupportedMediaType
 
 MAX_DEPTH = 32
+# An order with a hundred lines has some three hundred. What is unknown or wrong is looked at one by one.
+MOST_VALUES = 2_000
 
 
 def read_json(request: Request) -> Any:
     """The body as Python values.
 
     Raises UnsupportedMediaType unless it is declared as uncompressed JSON, RequestEntityTooLarge, or MalformedJson
-    if it is empty, not UTF-8, has duplicate names, NaN or Infinity, absurdly long numbers, or is nested too deeply.
+    if it is empty, not UTF-8, has duplicate names, NaN or Infinity, absurdly long numbers, more values than any
+    request needs, or is nested too deeply.
     """
     _require_json_type(request)
-    return parse_json(_read_bytes(request))
+    value = parse_json(_read_bytes(request))
+    if _count(value) > MOST_VALUES:
+        raise MalformedJson(f"The body has more than {MOST_VALUES} values")
+    return value
 
 
 def read_text(request: Request) -> str:
@@ -95,3 +101,10 @@ def _require_depth(value: Any, allowed: int) -> None:
     elif isinstance(value, list):
         for member in value:
             _require_depth(member, allowed - 1)
+
+
+def _count(value: Any) -> int:
+    """How many values there are in it, itself among them."""
+    if isinstance(value, dict):
+        return 1 + sum(map(_count, value.values()))
+    return 1 + sum(map(_count, value)) if isinstance(value, list) else 1

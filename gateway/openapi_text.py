@@ -26,8 +26,9 @@ Sent again with the same key and body, a request has no second effect and gives 
 `cursor` of the next request; null on the last page. A cursor that was not made here is 422.
 
 **Problems** are `application/problem+json` (RFC 9457). Go by `code`, which stays; `detail` is for people, and `errors`
-has the place of each wrong value. With `Retry-After`, asking again is worth it. 503 means that nothing has happened;
-504 (`outcome_unknown`), that nobody knows: repeat a write with the same key.
+has the place of each wrong value. With `Retry-After`, asking again is worth it. 503 means that the request was not
+carried out (unless its database went away in the very moment of saving); 504 (`outcome_unknown`), that nobody knows.
+Repeat a write with the same key either way: it takes effect once.
 
 **Finding out.** Every answer has an `X-Request-Id`; name it when you ask us about a request.
 

@@ -6,6 +6,7 @@ Owns: the endpoint under /psp. Must not know: keys or what a webhook says; the p
 from __future__ import annotations
 
 from flask import Response, request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from gateway.documents import Webhook, WebhookReceipt
 from gateway.json_body import read_text
@@ -17,6 +18,9 @@ from shared.errors import InvalidSignature
 blueprint = ApiBlueprint("psp", __name__, url_prefix="/api/v1/psp", description="For the payment provider")
 
 SIGNATURE_HEADER = "PSP-Signature"
+# Anybody may knock here: what no webhook can be does not travel to the service that knows the secret.
+MOST_BYTES = 65_536
+LONGEST_SIGNATURE = 1_000
 _SIGNATURE = {
     "in": "header",
     "name": SIGNATURE_HEADER,
@@ -40,7 +44,10 @@ def receive_webhook() -> Response:
     Sent again until it is answered with 2xx; late, twice or out of order it does no harm.
     """
     signature = request.headers.get(SIGNATURE_HEADER, "")
-    if not signature:
-        raise InvalidSignature(f"Send a {SIGNATURE_HEADER} header")
-    receipt = services().call(PAYMENT_SERVICE, "psp_webhook", body=read_text(request), signature=signature)
+    if not 1 <= len(signature) <= LONGEST_SIGNATURE:
+        raise InvalidSignature(f"Send a {SIGNATURE_HEADER} header of at most {LONGEST_SIGNATURE} characters")
+    body = read_text(request)
+    if len(request.get_data()) > MOST_BYTES:
+        raise RequestEntityTooLarge
+    receipt = services().call(PAYMENT_SERVICE, "psp_webhook", body=body, signature=signature)
     return json_response(receipt)

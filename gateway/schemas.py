@@ -16,6 +16,7 @@ from gateway.fields import (
     Matches,
     Money,
     MoneyOrNothing,
+    Several,
     Text,
     Token,
     Truth,
@@ -48,8 +49,8 @@ class Line(ma.Schema):
     quantity = whole_number(1, MAX_QUANTITY)
 
 
-def _lines(*, required: bool = True) -> fields.List[dict[str, Any]]:
-    return fields.List(fields.Nested(Line), required=required, validate=validate.Length(min=1, max=MAX_LINES))
+def _lines(*, required: bool = True) -> Several:
+    return Several(fields.Nested(Line), required=required, validate=validate.Length(min=1, max=MAX_LINES))
 
 
 # Orders
@@ -131,7 +132,7 @@ class Expansion(ma.Schema):
 
 
 class NewCart(ma.Schema):
-    items = fields.List(fields.Nested(Line), validate=validate.Length(max=MAX_LINES))
+    items = Several(fields.Nested(Line), validate=validate.Length(max=MAX_LINES))
 
 
 class CartLine(ma.Schema):

@@ -1,51 +1,64 @@
 #!/usr/bin/env bash
-# The README's walk through the HTTP API with curl: plays each command on the running stack, prints it with its answer
-# (long lines cut), and fails where an answer lacks what it must have. `make walkthrough`; starts the stack if need be.
+# The README's walk through the HTTP API with curl: plays each command on the local stack, prints it with its answer (long
+# lines cut), and fails where an answer lacks what it must have. Starts the stack if need be. `make walkthrough`
+# --commands: prints the commands only; a test compares them with the README's.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/.venv/bin:$PATH"
-STACK=${1:-.stack}
-ordersaga --stack "$STACK" up
+WIDTH=118
 
-# show COMMAND EXPECTED: runs a command line as a reader would type it; its output must contain EXPECTED.
-show() {
-    printf '$ %s\n' "$1"
-    output=$(eval "$1" 2>&1)
-    printf '%s\n' "$output" | sed 's/\r$//' | while IFS= read -r line; do
-        if [ "${#line}" -gt 170 ]; then printf '%s…\n' "${line:0:170}"; else printf '%s\n' "$line"; fi
-    done
-    case "$output" in
-        *"$2"*) printf '\n' ;;
-        *) printf 'walkthrough: expected %s in the answer\n' "$2" >&2; exit 1 ;;
+# Commands as a reader would type them; behind |||, what the output must contain. A line without it prints nothing.
+commands() {
+    cat <<'EOF'
+eval "$(ordersaga env)"; G=$GATEWAY_URL/api/v1; J='Content-Type: application/json'
+field() { grep -o "\"$1\":\"[^\"]*\"" | head -1 | cut -d\" -f4; }   # the first "name":"value" of an answer
+login() { curl -s $G/auth/token -H "$J" -d '{"username":"'$1'","password":"'$2'"}'; }
+post() { curl -s $G$1 -H "$2" -H "$J" -H "Idempotency-Key: $3" -d "$4"; }   # path, who, key, body
+login user@ordersaga.example User1234! ||| "tokenType":"Bearer"
+ME="Authorization: Bearer $(login user@ordersaga.example User1234! | field accessToken)"
+SHOP="Authorization: Bearer $(login seller@ordersaga.example Seller123! | field accessToken)"
+TEAPOT=teapot-$RANDOM
+post /products "$SHOP" $TEAPOT '{"item":"'$TEAPOT'","name":"Teapot","price":"24.50","currency":"EUR","onHand":4}' ||| "available":4
+sleep 1   # its price is on its way to the order service; until then: 422 unknown_item
+curl -s "$G/products?text=$TEAPOT" -H "$ME" ||| "price":"24.50"
+curl -si $G/orders -H "$ME" -H "$J" -H "Idempotency-Key: $TEAPOT-1" -d '{"items":[{"item":"'$TEAPOT'","quantity":2}]}' | grep -E '^(HTTP|Location|\{)' ||| HTTP/1.1 202
+ORDER=$(curl -s "$G/orders?item=$TEAPOT" -H "$ME" | field id)
+curl -sN $G/orders/$ORDER/events -H "$ME" | grep .   # live, until the checkout has ended ||| event: end
+post /orders/$ORDER/cancel "$ME" $TEAPOT-2 '{}' | field status ||| CANCELLED
+curl -sN "$G/orders/$ORDER/events?until=whole" -H "$ME" | grep -o '"type":"[A-Z_]*"' | tail -3   # all comes back ||| PAYMENT_REFUNDED
+curl -s "$G/orders/$ORDER?expand=payment" -H "$ME" | grep -o '"refunded":"[0-9.]*"' | tail -1 ||| 49.00
+ORDER=$(post /orders "$ME" $TEAPOT-3 '{"items":[{"item":"'$TEAPOT'","quantity":1}]}' | field id)
+curl -sN $G/orders/$ORDER/events -H "$ME" | grep -o '"status":"[A-Z]*"' | tail -1 ||| CONFIRMED
+PAYMENT=$(curl -s $G/orders/$ORDER -H "$SHOP" | field paymentId)
+post /payments/$PAYMENT/refund "$SHOP" $TEAPOT-4 '{"amount":"4.50","reason":"scratched"}' ||| "amount":"4.50"
+post /orders/$ORDER/fulfil "$SHOP" $TEAPOT-5 '{"tracking":"DHL 7"}' | field tracking ||| DHL 7
+post /orders/$ORDER/cancel "$ME" $TEAPOT-6 '{}' | grep -o '"code":.*'   # too late ||| "order_not_cancellable"
+post /orders/$ORDER/fulfil "$ME" $TEAPOT-7 '{}' | grep -o '"detail":.*'   # a customer ships nothing ||| "forbidden"
+curl -s $G/orders/$ORDER | grep -o '"detail":.*' ||| "unauthenticated"
+EOF
+}
+
+if [ "${1:-}" = --commands ]; then
+    commands | sed 's/ *|||.*//; s/^/$ /'
+    exit
+fi
+ordersaga up
+while IFS= read -r -u 3 line; do
+    command=${line%% |||*}
+    printf '$ %s\n' "$command"
+    case "$line" in
+        *" ||| "*) ;;
+        *) eval "$command"; continue ;;
     esac
-}
-# run COMMAND: a command line without output of its own.
-run() {
-    printf '$ %s\n' "$1"
-    eval "$1"
-}
-
-run "eval \"\$(ordersaga --stack $STACK env)\"; G=\$GATEWAY_URL/api/v1; J='Content-Type: application/json'"
-run 'field() { grep -o "\"$1\":\"[^\"]*\"" | head -1 | cut -d\" -f4; }    # the first "name":"value" of an answer'
-run 'login() { curl -s $G/auth/token -H "$J" -d "{\"username\":\"$1\",\"password\":\"$2\"}"; }'
-show "login user@ordersaga.example User1234!" '"tokenType":"Bearer"'
-run 'ME="Authorization: Bearer $(login user@ordersaga.example User1234! | field accessToken)"'
-run 'SHOP="Authorization: Bearer $(login seller@ordersaga.example Seller123! | field accessToken)"'
-run 'ITEM=teapot-$RANDOM'
-show 'curl -s $G/products -H "$SHOP" -H "$J" -H "Idempotency-Key: new-$ITEM" -d "{\"item\":\"$ITEM\",\"name\":\"Teapot\",\"price\":\"24.50\",\"currency\":\"EUR\",\"onHand\":4}"' '"available":4'
-run 'sleep 1    # its price is on its way to the order service; until then: 422 unknown_item'
-show 'curl -s "$G/products?text=$ITEM" -H "$ME"' '"price":"24.50"'
-show 'curl -si $G/orders -H "$ME" -H "$J" -H "Idempotency-Key: first-$ITEM" -d "{\"items\":[{\"item\":\"$ITEM\",\"quantity\":2}]}" | tee order.txt' 'HTTP/1.1 202'
-run 'ORDER=$(field id < order.txt); rm order.txt'
-show 'curl -sN $G/orders/$ORDER/events -H "$ME"    # live, until the checkout has ended' 'event: end'
-show 'curl -s $G/orders/$ORDER/cancel -H "$ME" -H "$J" -H "Idempotency-Key: cancel-$ITEM" -d "{}" | field status' 'CANCELLED'
-show 'curl -sN "$G/orders/$ORDER/events?until=whole" -H "$ME" | grep -o "\"type\":\"[A-Z_]*\"" | tail -3    # stock and money come back' 'PAYMENT_REFUNDED'
-show 'curl -s "$G/orders/$ORDER?expand=payment" -H "$ME" | grep -o "\"refunded\":\"[0-9.]*\"" | tail -1' '49.00'
-run 'ORDER=$(curl -s $G/orders -H "$ME" -H "$J" -H "Idempotency-Key: second-$ITEM" -d "{\"items\":[{\"item\":\"$ITEM\",\"quantity\":1}]}" | field id)'
-show 'curl -sN $G/orders/$ORDER/events -H "$ME" | tail -3' 'event: end'
-run 'PAYMENT=$(curl -s $G/orders/$ORDER -H "$SHOP" | field paymentId)'
-show 'curl -s $G/payments/$PAYMENT/refund -H "$SHOP" -H "$J" -H "Idempotency-Key: scratched-$ITEM" -d "{\"amount\":\"4.50\",\"reason\":\"scratched\"}"' '"amount":"4.50"'
-show 'curl -s $G/orders/$ORDER/fulfil -H "$SHOP" -H "$J" -H "Idempotency-Key: ship-$ITEM" -d "{\"tracking\":\"DHL 7\"}" | field tracking' 'DHL 7'
-show 'curl -s $G/orders/$ORDER/cancel -H "$ME" -H "$J" -H "Idempotency-Key: late-$ITEM" -d "{}"' '"code":"order_not_cancellable"'
-show 'curl -s $G/orders/$ORDER/fulfil -H "$ME" -H "$J" -H "Idempotency-Key: mine-$ITEM" -d "{}"    # a customer ships nothing' '"code":"forbidden"'
-show 'curl -s $G/orders/$ORDER' '"code":"unauthenticated"'
+    output=$(eval "$command" 2>&1)
+    printf '%s\n' "$output" | tr -d '\r' | while IFS= read -r said; do
+        if [ "${#said}" -gt "$WIDTH" ]; then said="${said:0:$WIDTH}…"; fi
+        printf '%s\n' "$said"
+    done
+    printf '\n'
+    expected=${line##* ||| }
+    case "$output" in
+        *"$expected"*) ;;
+        *) printf 'walkthrough: expected %s in this answer\n' "$expected" >&2; exit 1 ;;
+    esac
+done 3< <(commands)

@@ -289,6 +289,14 @@ class StatusStepView(PayloadSchema):
     event_id = fields.UUID(data_key="eventId")
 
 
+class ShownPayload(fields.Raw):
+    """An event's payload without the customer's payment token: whoever reads it could pay with it."""
+
+    def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        payload = super()._serialize(value, *args, **kwargs)
+        return {name: said for name, said in payload.items() if name != "paymentMethod"}
+
+
 class TimelineEventView(PayloadSchema):
     event_id = fields.UUID(data_key="eventId")
     event_type = fields.String(data_key="type")
@@ -299,7 +307,7 @@ class TimelineEventView(PayloadSchema):
     recorded_at = Moment(data_key="recordedAt")
     decision = fields.String()
     note = fields.String()
-    payload = fields.Raw()
+    payload = ShownPayload()
 
 
 class OrderSummaryView(PayloadSchema):

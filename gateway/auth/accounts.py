@@ -13,11 +13,11 @@ from typing import Any
 import argon2
 from argon2.exceptions import InvalidHashError
 
-from gateway.auth.names import is_name
+from gateway.auth.names import RESERVED_SUBJECTS, is_name
 from gateway.json_body import parse_json
 from gateway.request_errors import MalformedJson
 from shared.errors import Misconfigured
-from shared.identity import ANONYMOUS, TRUSTED, Identity, Role
+from shared.identity import Identity, Role
 
 LONGEST_LOGIN = 254
 _MEMBERS = {"id", "name", "roles", "sellerId", "passwordHash"}
@@ -25,7 +25,6 @@ _OPTIONAL = {"sellerId"}
 # Everybody who logs in makes the gateway use that much: a file must not be able to ask for gigabytes or minutes.
 _MOST_MEMORY_KIB, _MOST_ROUNDS = 65_536, 10
 _LEAST_MEMORY_KIB, _LEAST_LENGTH = 7_168, 8
-_RESERVED_IDS = (ANONYMOUS.subject, TRUSTED.subject)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,8 +127,8 @@ def _read_account(entry: Any, place: str) -> Account:
 
 def _read_identity(entry: Mapping[str, Any], place: str) -> Identity:
     subject, seller_id = entry["id"], entry.get("sellerId")
-    if not is_name(subject) or subject in _RESERVED_IDS:
-        raise Misconfigured(f"{place}: id should be 1 to 64 characters, and not {' or '.join(_RESERVED_IDS)}")
+    if not is_name(subject) or subject in RESERVED_SUBJECTS:
+        raise Misconfigured(f"{place}: id should be 1 to 64 characters, and not {' or '.join(RESERVED_SUBJECTS)}")
     roles = _read_roles(entry["roles"], place)
     if seller_id is not None and not is_name(seller_id):
         raise Misconfigured(f"{place}: sellerId should be 1 to 64 characters")

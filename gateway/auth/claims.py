@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.auth.names import is_name
+from gateway.auth.names import RESERVED_SUBJECTS, is_name
 from gateway.request_errors import Unauthenticated
 from shared.identity import Identity, Role
 
@@ -20,6 +20,8 @@ def identity_in(
     subject, seller_id = claims.get("sub"), _at(claims, seller_claim)
     if not is_name(subject):
         raise Unauthenticated("The token's subject is not 1 to 64 printable characters")
+    if subject in RESERVED_SUBJECTS:
+        raise Unauthenticated("The token's subject is a name that nobody may have")
     if seller_id is not None and not is_name(seller_id):
         raise Unauthenticated("The token's shop is not 1 to 64 printable characters")
     roles = frozenset(role_names[name] for name in _names(_at(claims, roles_claim)) if name in role_names)

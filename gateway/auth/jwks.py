@@ -103,8 +103,10 @@ class IssuerKeys:
         if known is not None:
             self._ask_unless_somebody_does()
             return self._keys.get(kid)
-        with self._asking:
-            self._ask()
+        # With keys to go on with, nobody waits while somebody asks: who invents key names would otherwise have every
+        # thread wait for an issuer that is slow.
+        if not self._ask_unless_somebody_does(waits=not self._keys):
+            raise IssuerUnavailable("The keys of the token's issuer are being fetched")
         found = self._keys.get(kid)
         if found is None and self._learnt_at < self._asked_at:
             raise IssuerUnavailable("The keys of the token's issuer cannot be fetched at the moment")
@@ -113,12 +115,15 @@ class IssuerKeys:
     def _is_stale(self) -> bool:
         return self._clock() - self._learnt_at > KEPT_FOR_S
 
-    def _ask_unless_somebody_does(self) -> None:
-        if self._asking.acquire(blocking=False):
-            try:
-                self._ask()
-            finally:
-                self._asking.release()
+    def _ask_unless_somebody_does(self, *, waits: bool = False) -> bool:
+        """False if somebody does; who ``waits`` asks after them, which is seldom necessary."""
+        if not self._asking.acquire(blocking=waits):
+            return False
+        try:
+            self._ask()
+        finally:
+            self._asking.release()
+        return True
 
     def _ask(self) -> None:
         now = self._clock()

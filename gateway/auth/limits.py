@@ -30,6 +30,8 @@ from shared.errors import Misconfigured
 LOGIN_ENDPOINT = "auth.issue_token"
 _READS = ("GET", "HEAD")
 _WRITES = ("POST", "PUT", "PATCH", "DELETE")
+# A name may be tried more often than one address may try: nobody can lock its owner out from a single one.
+ADDRESSES_OF_A_NAME = 5
 # Whoever has one address of version 6 has all that share its first 64 bits.
 _PREFIX_OF_A_LINE = 64
 
@@ -82,6 +84,7 @@ class Limiter:
     def __init__(self, allowed: RateLimits) -> None:
         self._strategy = FixedWindowRateLimiter(BoundedCounters())
         self._login = _parsed(allowed.login)
+        self._login_name = [type(item)(item.amount * ADDRESSES_OF_A_NAME, item.multiples) for item in self._login]
         self._by_method = {
             **dict.fromkeys(_READS, ("read", _parsed(allowed.read))),
             **dict.fromkeys(_WRITES, ("write", _parsed(allowed.write))),
@@ -91,7 +94,7 @@ class Limiter:
         """The address first: who is refused for that uses up nobody's name. Raises LimitExceeded."""
         if self._login:
             self._count(self._login, "login-address", _address())
-            self._count(self._login, "login-name", _account_name())
+            self._count(self._login_name, "login-name", _account_name())
 
     def count(self, method: str, subject: str) -> None:
         """Raises LimitExceeded."""

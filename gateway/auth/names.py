@@ -8,8 +8,10 @@ from __future__ import annotations
 import unicodedata
 from typing import Any
 
-from shared.identity import LONGEST_NAME
+from shared.identity import ANONYMOUS, LONGEST_NAME, TRUSTED
 
+RESERVED_SUBJECTS = (ANONYMOUS.subject, TRUSTED.subject)
+"""The audit log calls nobody else so: somebody with such an id would hide behind it."""
 _UNPRINTABLE = ("Cc", "Cs")
 
 

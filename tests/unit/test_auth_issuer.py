@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import jwt
@@ -212,6 +212,8 @@ class TestWhatItsTokensSay:
             ({"aud": ["account"]}, "not meant"),
             ({"exp": 1}, "expired"),
             ({"shop": {"id": "x" * 65}}, "shop"),
+            ({"sub": "broker"}, "nobody may have"),
+            ({"sub": "anonymous"}, "nobody may have"),
         ],
     )
     def test_a_token_that_is_for_somebody_else(self, issuer: Issuer, changes: dict[str, Any], words: str) -> None:
@@ -265,6 +267,33 @@ class TestItsKeys:
         clock.now += ASKED_AT_MOST_EVERY_S
         assert [keys.find(f"again-{number}") for number in range(100)] == [None] * 100
         assert issuer.asked == 2
+
+    def test_invented_names_do_not_wait_for_a_slow_issuer(self, clock: Clock) -> None:
+        """Given known keys and an issuer that is being asked, then another unknown name is told to come again."""
+        is_asked, may_answer = Event(), Event()
+        may_answer.set()
+
+        def slow(_url: str) -> bytes:
+            is_asked.set()
+            assert may_answer.wait(10)
+            return json.dumps({"keys": [rsa_jwk("first")]}).encode()
+
+        keys = IssuerKeys("https://keycloak.example", fetch=slow, clock=clock)
+        assert keys.find("first") is not None
+        is_asked.clear()
+        may_answer.clear()
+        clock.now += ASKED_AT_MOST_EVERY_S
+        asking = Thread(target=keys.find, args=("invented",))
+        asking.start()
+        assert is_asked.wait(10)
+
+        with pytest.raises(IssuerUnavailable, match="being fetched"):
+            keys.find("another")
+        assert keys.find("first") is not None
+
+        may_answer.set()
+        asking.join(10)
+        assert keys.find("another") is None
 
     def test_a_withdrawn_one_is_forgotten_after_a_while(self, keys: IssuerKeys, issuer: Issuer, clock: Clock) -> None:
         verifier = Verifier(keys, settings_for(issuer.url).issuer)  # type: ignore[arg-type]

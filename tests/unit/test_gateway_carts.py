@@ -77,8 +77,8 @@ def test_an_absurd_quantity_is_refused(client: FlaskClient, services: FakeServic
     assert services.calls == []
 
 
-def test_ten_thousand_lines_are_refused_politely(client: FlaskClient, services: FakeServices) -> None:
-    lines = [{"item": f"i{number}", "quantity": 1} for number in range(5_000)]
+def test_hundreds_of_lines_are_refused_politely(client: FlaskClient, services: FakeServices) -> None:
+    lines = [{"item": f"i{number}", "quantity": 1} for number in range(500)]
 
     response = client.post("/api/v1/carts", json={"items": lines}, headers=KEY)
 

@@ -396,6 +396,12 @@ class TestHealth:
         assert body["services"]["payment_service"]["status"] == "down"
         assert body["services"]["order_service"]["status"] == "up"
 
+    def test_asked_by_many_the_services_are_asked_once(self, client: FlaskClient, services: FakeServices) -> None:
+        self.all_up(services)
+
+        assert [client.get("/health/ready").status_code for _ in range(20)] == [200] * 20
+        assert len(services.calls) == 3
+
 
 def test_openapi_describes_every_endpoint(client: FlaskClient) -> None:
     document = client.get("/openapi.json").get_json()

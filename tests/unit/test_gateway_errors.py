@@ -63,7 +63,6 @@ def client(services: FailingServices) -> FlaskClient:
         (errors.ProductExists("exists"), 409),
         (errors.OrderNotFound("no order"), 404),
         (errors.ProductNotFound("no product"), 404),
-        (errors.DatabaseUnavailable("database away"), 503),
         (ServiceUnavailable("not running"), 503),
     ],
 )
@@ -84,6 +83,20 @@ def test_a_known_error_keeps_code_message_and_details(
     assert body["title"]
     for name in set(error.details) - {"errors"}:
         assert body[name] == error.details[name]
+
+
+@pytest.mark.parametrize("kind", [errors.DatabaseUnavailable, errors.BrokerUnavailable, errors.TransientError])
+def test_what_a_driver_says_about_trouble_is_not_for_clients(
+    client: FlaskClient, services: FailingServices, kind: type[errors.OrderSagaError]
+) -> None:
+    services.error = kind("connection to 10.0.0.7 as postgres failed", {"statement": "select secret"})
+
+    response = client.get("/api/v1/products/mug")
+
+    body = response.get_json()
+    assert (response.status_code, body["code"]) == (503, kind.code)
+    assert body["detail"] == "It may work again in a moment."
+    assert set(body) == {"type", "title", "status", "detail", "code", "requestId"}
 
 
 @pytest.mark.parametrize("code", sorted(cls.code for cls in errors.ERRORS_BY_NAME.values()))

@@ -228,6 +228,14 @@ class TestWebhooks:
         assert (response.status_code, response.get_json()["code"]) == (400, "malformed_json")
         assert services.calls == []
 
+    def test_what_no_webhook_can_be_goes_no_further(self, client: FlaskClient, services: FakeServices) -> None:
+        too_large = client.post("/api/v1/psp/webhooks", data=b" " * 65_537, headers=SIGNED)
+        too_long = client.post("/api/v1/psp/webhooks", data=b"{}", headers=SIGNED | {"PSP-Signature": "t" * 1_001})
+
+        assert (too_large.status_code, too_large.get_json()["code"]) == (413, "payload_too_large")
+        assert (too_long.status_code, too_long.get_json()["code"]) == (400, "invalid_signature")
+        assert services.calls == []
+
     def test_one_that_changes_nothing_is_a_success(self, client: FlaskClient, services: FakeServices) -> None:
         services.answers["payment_service.psp_webhook"] = {"applied": False}
 
@@ -287,9 +295,9 @@ class TestWebhooks:
     def test_the_largest_body_is_taken(self, client: FlaskClient, services: FakeServices) -> None:
         services.answers["payment_service.psp_webhook"] = {"applied": False}
 
-        client.post("/api/v1/psp/webhooks", data=b"x" * 256 * 1024, headers=SIGNED)
+        client.post("/api/v1/psp/webhooks", data=b"x" * 65_536, headers=SIGNED)
 
-        assert len(services.calls[0][2]["body"]) == 256 * 1024
+        assert len(services.calls[0][2]["body"]) == 65_536
 
     def test_one_too_large_that_comes_in_chunks_is_refused(self, client: FlaskClient, services: FakeServices) -> None:
         response = client.post(

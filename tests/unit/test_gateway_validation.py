@@ -200,12 +200,22 @@ def test_a_bad_query_is_refused_by_parameter(client: FlaskClient, query: str, pa
         b"[" * 100_000,
         b'{"a":' * 20_000 + b"1" + b"}" * 20_000,
         b"[" * 40 + b"]" * 40,
+        b'{"items": [' + b"{}," * 2_000 + b"{}]}",
+        b"{" + b",".join(b'"%d": 1' % number for number in range(2_000)) + b"}",
     ],
 )
 def test_what_is_not_strict_json_is_refused(client: FlaskClient, body: bytes) -> None:
     response = client.post("/api/v1/orders", data=body, content_type="application/json", headers=KEY)
 
     assert (response.status_code, response.get_json()["code"]) == (400, "malformed_json")
+
+
+@pytest.mark.parametrize("path", ["orders", "carts"])
+def test_too_many_lines_are_counted_and_not_looked_at(client: FlaskClient, path: str) -> None:
+    response = client.post(f"/api/v1/{path}", json={"items": [{"wrong": 1}] * 101}, headers=KEY)
+
+    assert response.status_code == 422
+    assert [error["pointer"] for error in response.get_json()["errors"]] == ["#/items"]
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b"7", b'"text"'])

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from order_service.listing_schemas import FollowedEventView
 from order_service.placing import Placed, Request, first_hashes
 from order_service.requests import (
     MOST_AT_ONCE,
@@ -22,7 +23,7 @@ from order_service.requests import (
     return_order,
 )
 from order_service.returns import ReturnedLine
-from order_service.schemas import PlaceOrder, ReturnGoods, ReturnGoodsSchema
+from order_service.schemas import PlaceOrder, ReturnGoods, ReturnGoodsSchema, TimelineEventView
 from shared.errors import InvalidRequest, OrderNotFound, UnknownItem
 from shared.identity import TRUSTED
 
@@ -252,3 +253,12 @@ def test_timeline_rows_stand_in_causal_order() -> None:
     cause = {"event_id": 1, "causation_id": None, "occurred_at": 9}
     effect = {"event_id": 2, "causation_id": 1, "occurred_at": 3}
     assert in_causal_order([effect, cause]) == [cause, effect]
+
+
+def test_the_payment_token_is_shown_to_nobody() -> None:
+    """Given an event that bears it, then neither an order nor its news do: its reader could pay with it."""
+    event = {"seq": 1, "event_type": "ORDER_CREATED", "payload": {"paymentMethod": "tok_anna", "paymentMode": "auto"}}
+
+    shown = [view.dump(event) for view in (TimelineEventView(), FollowedEventView())]
+
+    assert [entry["payload"] for entry in shown] == [{"paymentMode": "auto"}] * 2
