@@ -13,12 +13,12 @@ import marshmallow as ma
 from marshmallow import fields
 
 
-def _time(**options: Any) -> fields.String:
+def time_text(**options: Any) -> fields.String:
     return fields.String(metadata={"format": "date-time"}, **options)
 
 
-def _maybe_text() -> fields.String:
-    return fields.String(allow_none=True)
+def maybe_text(description: str = "") -> fields.String:
+    return fields.String(allow_none=True, metadata={"description": description} if description else {})
 
 
 class Document(ma.Schema):
@@ -53,7 +53,7 @@ class OrderSummary(Document):
     status = fields.String(required=True)
     price = fields.String(required=True, metadata={"examples": ["10.00"]})
     currency = fields.String(required=True)
-    createdAt = _time(required=True)
+    createdAt = time_text(required=True)
 
 
 class OrderLine(Document):
@@ -66,21 +66,21 @@ class OrderLine(Document):
 class StatusChange(Document):
     status = fields.String(required=True)
     previous = fields.String(allow_none=True, data_key="from")
-    reason = _maybe_text()
-    at = _time(required=True)
-    eventId = _maybe_text()
+    reason = maybe_text()
+    at = time_text(required=True)
+    eventId = maybe_text()
 
 
 class TimelineEntry(Document):
     eventId = fields.String(required=True)
     type = fields.String(required=True)
     source = fields.String(required=True)
-    causationId = _maybe_text()
-    correlationId = _maybe_text()
-    at = _time(required=True)
-    recordedAt = _time()
-    decision = _maybe_text()
-    note = _maybe_text()
+    causationId = maybe_text()
+    correlationId = maybe_text()
+    at = time_text(required=True)
+    recordedAt = time_text()
+    decision = maybe_text()
+    note = maybe_text()
     payload = fields.Dict()
 
 
@@ -97,23 +97,23 @@ class OrderReturn(Document):
     restock = fields.Boolean(required=True)
     refundAmount = fields.String(required=True, metadata={"examples": ["10.00"]})
     status = fields.String(required=True)
-    createdAt = _time()
+    createdAt = time_text()
 
 
 class Order(OrderSummary):
-    reason = _maybe_text()
+    reason = maybe_text()
     paymentMode = fields.String()
     items = fields.List(fields.Nested(OrderLine), required=True)
     shippingAddress = fields.Dict(allow_none=True)
-    updatedAt = _time()
-    settledAt = _time(allow_none=True)
-    deadlineAt = _time(allow_none=True)
+    updatedAt = time_text()
+    settledAt = time_text(allow_none=True)
+    deadlineAt = time_text(allow_none=True)
     awaitsApproval = fields.Boolean(metadata={"description": "The seller has to approve or decline first"})
-    fulfilRequestedAt = _time(allow_none=True)
-    tracking = _maybe_text()
+    fulfilRequestedAt = time_text(allow_none=True)
+    tracking = maybe_text()
     refunded = fields.String(metadata={"description": "Given back of the price so far", "examples": ["0.00"]})
     flag = fields.String(allow_none=True, metadata={"description": "Why an operator should look at it"})
-    flaggedAt = _time(allow_none=True)
+    flaggedAt = time_text(allow_none=True)
     returns = fields.List(fields.Nested(OrderReturn))
     allowedActions = fields.List(
         fields.String(metadata={"enum": ["cancel", "approve", "decline", "fulfil", "return"]}),
@@ -128,10 +128,10 @@ class Order(OrderSummary):
 class CartItem(Document):
     item = fields.String(required=True)
     quantity = fields.Integer(required=True)
-    name = _maybe_text()
-    sellerId = _maybe_text()
+    name = maybe_text()
+    sellerId = maybe_text()
     price = fields.String(allow_none=True, metadata={"description": "Of one piece, at the moment"})
-    currency = _maybe_text()
+    currency = maybe_text()
     available = fields.Boolean(metadata={"description": "Whether it is sold at the moment"})
 
 
@@ -142,14 +142,14 @@ class Cart(Document):
     orderId = fields.String(allow_none=True, metadata={"format": "uuid", "description": "What it has become"})
     items = fields.List(fields.Nested(CartItem), required=True)
     price = fields.String(allow_none=True, metadata={"description": "Of all, if it could be ordered now"})
-    currency = _maybe_text()
-    createdAt = _time()
-    updatedAt = _time()
+    currency = maybe_text()
+    createdAt = time_text()
+    updatedAt = time_text()
 
 
 class OrderPage(Document):
     orders = fields.List(fields.Nested(OrderSummary), required=True)
-    nextCursor = _maybe_text()
+    nextCursor = maybe_text()
 
 
 class Product(Document):
@@ -164,12 +164,12 @@ class Product(Document):
     onHand = fields.Integer()
     reserved = fields.Integer()
     available = fields.Integer()
-    updatedAt = _time()
+    updatedAt = time_text()
 
 
 class ProductPage(Document):
     products = fields.List(fields.Nested(Product), required=True)
-    nextCursor = _maybe_text()
+    nextCursor = maybe_text()
 
 
 class Stock(Document):
@@ -183,7 +183,7 @@ class Stock(Document):
 
 class StockPage(Document):
     stock = fields.List(fields.Nested(Stock), required=True)
-    nextCursor = _maybe_text()
+    nextCursor = maybe_text()
 
 
 class Movement(Document):
@@ -194,13 +194,13 @@ class Movement(Document):
     deltaReserved = fields.Integer(required=True)
     reservationId = fields.String(allow_none=True, metadata={"description": "Of an order: the order's id"})
     generation = fields.Integer(allow_none=True)
-    eventId = _maybe_text()
-    at = _time()
+    eventId = maybe_text()
+    at = time_text()
 
 
 class MovementPage(Document):
     movements = fields.List(fields.Nested(Movement), required=True)
-    nextCursor = _maybe_text()
+    nextCursor = maybe_text()
 
 
 class HeldLine(Document):
@@ -211,20 +211,20 @@ class HeldLine(Document):
 class Reservation(Document):
     id = fields.String(required=True, metadata={"format": "uuid"})
     kind = fields.String(required=True, metadata={"enum": ["order", "manual"]})
-    reference = _maybe_text()
-    userId = _maybe_text()
-    sellerId = _maybe_text()
+    reference = maybe_text()
+    userId = maybe_text()
+    sellerId = maybe_text()
     status = fields.String(required=True)
     generation = fields.Integer()
     items = fields.List(fields.Nested(HeldLine), required=True)
-    expiresAt = _time(allow_none=True)
-    createdAt = _time()
-    endedAt = _time(allow_none=True)
+    expiresAt = time_text(allow_none=True)
+    createdAt = time_text()
+    endedAt = time_text(allow_none=True)
 
 
 class ReservationPage(Document):
     reservations = fields.List(fields.Nested(Reservation), required=True)
-    nextCursor = _maybe_text()
+    nextCursor = maybe_text()
 
 
 class PaymentAttempt(Document):
@@ -233,11 +233,11 @@ class PaymentAttempt(Document):
     id = fields.String(required=True)
     kind = fields.String(required=True)
     status = fields.String(required=True)
-    reason = _maybe_text()
+    reason = maybe_text()
     amount = fields.String()
     tries = fields.Integer()
-    startedAt = _time()
-    endedAt = _time(allow_none=True)
+    startedAt = time_text()
+    endedAt = time_text(allow_none=True)
 
 
 class Refund(Document):
@@ -248,9 +248,9 @@ class Refund(Document):
     currency = fields.String()
     reason = fields.String(required=True)
     status = fields.String(required=True)
-    failure = _maybe_text()
-    createdAt = _time()
-    endedAt = _time(allow_none=True)
+    failure = maybe_text()
+    createdAt = time_text()
+    endedAt = time_text(allow_none=True)
 
 
 class Payment(Document):
@@ -261,15 +261,15 @@ class Payment(Document):
     currency = fields.String(required=True)
     refunded = fields.String()
     refunding = fields.String(metadata={"description": "Sum of the refunds under way"})
-    userId = _maybe_text()
-    sellerId = _maybe_text()
+    userId = maybe_text()
+    sellerId = maybe_text()
     mode = fields.String()
-    expiresAt = _time(allow_none=True)
+    expiresAt = time_text(allow_none=True)
     charging = fields.Boolean()
     attemptsLeft = fields.Integer(metadata={"description": "How often its customer may still try to pay"})
-    pspReference = _maybe_text()
-    createdAt = _time()
-    updatedAt = _time()
+    pspReference = maybe_text()
+    createdAt = time_text()
+    updatedAt = time_text()
     attempts = fields.List(fields.Nested(PaymentAttempt))
     refunds = fields.List(fields.Nested(Refund))
 

@@ -37,9 +37,9 @@ IF_MATCH_PARAMETER: dict[str, Any] = {
 }
 
 
-def tagged_response(body: Any, *, version: int | None = None, headers: dict[str, str] | None = None) -> Response:
+def tagged_response(body: Any, *, version: int | None = None) -> Response:
     """200 with an ETag of the whole body, or 304 if the client has it. ``version`` is what If-Match may ask for."""
-    response = json_response(body, 200, headers)
+    response = json_response(body)
     digest = hashlib.sha256(response.get_data()).hexdigest()[:16]
     response.set_etag(digest if version is None else f"{version}-{digest}")
     # Ask each time: what is shown changes at any moment, and without us.

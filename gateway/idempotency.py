@@ -1,4 +1,4 @@
-"""The Idempotency-Key header: required wherever a request creates something.
+"""The Idempotency-Key header: required of every POST that changes something.
 
 Owns: its form and its documentation. Must not know: what is done with the key; the services keep it in the
 same transaction as its effect.

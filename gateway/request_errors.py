@@ -25,7 +25,7 @@ class InvalidQuery(InvalidRequest):
 
 
 class IdempotencyKeyRequired(PermanentError):
-    """A request that creates something must say which one it is, so that it can be repeated."""
+    """A POST that changes something must say which one it is, so that it can be repeated."""
 
     code = "idempotency_key_required"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from inventory_service import access, catalogue, pages, product_queries, queries
+from inventory_service import access, catalogue, product_queries, queries
 from inventory_service.schemas import (
     AdjustmentSchema,
     MovementView,
@@ -19,7 +19,7 @@ from inventory_service.schemas import (
     ProductView,
     StockView,
 )
-from shared import audit, idempotency
+from shared import audit, idempotency, pages
 from shared.database import Transaction
 from shared.errors import Forbidden, InvalidRequest
 from shared.event_schema import load_request

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from inventory_service import access, handlers, holds, pages, product_queries, queries
+from inventory_service import access, handlers, holds, product_queries, queries
 from inventory_service.schemas import NewHold, NewHoldSchema, ReservationView
 from inventory_service.settings import Settings
-from shared import audit, idempotency
+from shared import audit, idempotency, pages
 from shared.database import Transaction
 from shared.errors import Forbidden, ReservationNotFound
 from shared.event_schema import load_request

@@ -20,18 +20,18 @@ from shared.database import Transaction
 
 # Orders
 
-STATE = """id, status, reason, price, stock, stock_generation, money, refunded, awaits_approval, approved_at,
+_STATE = """id, status, reason, price, stock, stock_generation, money, refunded, awaits_approval, approved_at,
             fulfil_requested_at, tracking, flag, flagged_at, deadline_at, wake_at, settled_at"""
 _ORDERS_FOR_UPDATE = text(f"""
-select {STATE} from orders where id = any(cast(:ids as uuid[])) order by id for update
+select {_STATE} from orders where id = any(cast(:ids as uuid[])) order by id for update
 """)  # noqa: S608
 _ORDER_FOR_UPDATE = text(f"""
-select {STATE}, user_id, seller_id, currency, payment_method, payment_mode, correlation_id
+select {_STATE}, user_id, seller_id, currency, payment_method, payment_mode, correlation_id
 from orders where id = :id for update
 """)  # noqa: S608
 # Several replicas' timers may ask at once: a row that one of them holds is skipped by the others.
 _DUE_FOR_UPDATE = text(f"""
-select {STATE}, correlation_id
+select {_STATE}, correlation_id
 from orders where wake_at < :now order by wake_at limit :limit for update skip locked
 """)  # noqa: S608
 _INSERT_ORDERS = text("""

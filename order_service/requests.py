@@ -6,6 +6,7 @@ Owns: from RPC arguments to commands and from rows to answers. Must not know: Na
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -120,7 +121,7 @@ def cancel_order(
     """{"order", "replayed"}. Raises InvalidRequest, what the command raises, and what `once` raises."""
     check_request_ids(idempotency_key, correlation_id)
     asking = _asking(caller, order_id, _requester(by, REQUESTERS), correlation_id)
-    return _told(commands.cancel_order, tx, asking, idempotency_key, settings)
+    return _told(tx, asking, "cancel_order", commands.cancel_order, idempotency_key, settings, by=asking.by)
 
 
 def approve_order(
@@ -135,7 +136,7 @@ def approve_order(
     """As :func:`cancel_order`."""
     check_request_ids(idempotency_key, correlation_id)
     asking = _asking(caller, order_id, _requester(by, APPROVERS), correlation_id)
-    return _told(commands.approve_order, tx, asking, idempotency_key, settings)
+    return _told(tx, asking, "approve_order", commands.approve_order, idempotency_key, settings, by=asking.by)
 
 
 def decline_order(
@@ -150,29 +151,7 @@ def decline_order(
     """As :func:`cancel_order`."""
     check_request_ids(idempotency_key, correlation_id)
     asking = _asking(caller, order_id, _requester(by, APPROVERS), correlation_id)
-    return _told(commands.decline_order, tx, asking, idempotency_key, settings)
-
-
-def _told(
-    command: Callable[[Transaction, Asking, Settings], None],
-    tx: Transaction,
-    asking: Asking,
-    idempotency_key: str | None,
-    settings: Settings,
-) -> dict[str, Any]:
-    """{"order": as it is after ``command``, "replayed"}."""
-
-    def tell() -> dict[str, Any]:
-        command(tx, asking, settings)
-        return get_order(tx, asking.caller, str(asking.order_id))
-
-    request = {"orderId": str(asking.order_id), "by": asking.by}
-    order, replayed = once(tx, command.__name__, owned_key(asking.caller, idempotency_key), request, tell)
-    return {"order": order, "replayed": replayed}
-
-
-def _asking(caller: Identity, order_id: Any, by: Party | None, correlation_id: Any) -> Asking:
-    return Asking(caller=caller, order_id=read_order_id(order_id), by=by, correlation_id=correlation_id)
+    return _told(tx, asking, "decline_order", commands.decline_order, idempotency_key, settings, by=asking.by)
 
 
 def fulfil_order(
@@ -184,18 +163,36 @@ def fulfil_order(
     correlation_id: Any,
     settings: Settings,
 ) -> dict[str, Any]:
-    """{"order", "replayed"}. Raises InvalidRequest, what the command raises, and what `once` raises."""
+    """As :func:`cancel_order`."""
     check_request_ids(idempotency_key, correlation_id)
     load_request(_FULFIL_ORDER, {"tracking": tracking}, "fulfilment")
     asking = _asking(caller, order_id, None, correlation_id)
+    command = partial(commands.fulfil_order, tracking=tracking)
+    return _told(tx, asking, "fulfil_order", command, idempotency_key, settings, tracking=tracking)
 
-    def fulfil() -> dict[str, Any]:
-        commands.fulfil_order(tx, asking, tracking, settings)
-        return get_order(tx, caller, order_id)
 
-    request = {"orderId": str(asking.order_id), "tracking": tracking}
-    order, replayed = once(tx, "fulfil_order", owned_key(caller, idempotency_key), request, fulfil)
+def _told(
+    tx: Transaction,
+    asking: Asking,
+    scope: str,
+    command: Callable[..., None],
+    idempotency_key: str | None,
+    settings: Settings,
+    **said: Any,
+) -> dict[str, Any]:
+    """{"order": as it is after ``command``, "replayed"}. ``said``: what the request says beside the order."""
+
+    def tell() -> dict[str, Any]:
+        command(tx, asking, settings=settings)
+        return get_order(tx, asking.caller, str(asking.order_id))
+
+    request = {"orderId": str(asking.order_id), **said}
+    order, replayed = once(tx, scope, owned_key(asking.caller, idempotency_key), request, tell)
     return {"order": order, "replayed": replayed}
+
+
+def _asking(caller: Identity, order_id: Any, by: Party | None, correlation_id: Any) -> Asking:
+    return Asking(caller=caller, order_id=read_order_id(order_id), by=by, correlation_id=correlation_id)
 
 
 def return_order(

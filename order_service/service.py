@@ -125,13 +125,6 @@ class OrderService:
         with transaction(self.database) as tx:
             return listings.list_sagas(tx, self.caller, limit=limit, cursor=cursor, state=state, text=text)
 
-    @rpc
-    def list_audit(
-        self, limit: Any = 50, cursor: Any = None, actor: Any = None, object_id: Any = None
-    ) -> dict[str, Any]:
-        with transaction(self.database) as tx:
-            return audit.page(tx, self.caller, limit=limit, cursor=cursor, actor=actor, object_id=object_id)
-
     # Requests for carts
 
     @rpc
@@ -154,6 +147,8 @@ class OrderService:
         with transaction(self.database) as tx:
             return cart_requests.remove_cart_item(tx, self.caller, cart_id, item)
 
+    # The audit log
+
     @rpc
     def record_audit(
         self,
@@ -168,6 +163,15 @@ class OrderService:
         entry = audit_requests.read_audit_entry(action, object_type, object_id, request_id, before, after)
         with transaction(self.database) as tx:
             return audit_requests.record_audit(tx, self.caller, entry, idempotency_key)
+
+    @rpc
+    def list_audit(
+        self, limit: Any = 50, cursor: Any = None, actor: Any = None, object_id: Any = None
+    ) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return audit.page(tx, self.caller, limit=limit, cursor=cursor, actor=actor, object_id=object_id)
+
+    # Health
 
     @rpc
     def health(self) -> dict[str, str]:

@@ -16,13 +16,12 @@ from sqlalchemy import DateTime, Index, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, declarative_mixin, declared_attr, mapped_column
 
+from shared import pages
 from shared.database import Transaction
 from shared.envelope import new_id
-from shared.errors import Forbidden, InvalidRequest
+from shared.errors import Forbidden
 from shared.event_schema import moment_text
 from shared.identity import Identity, Role
-
-LARGEST_PAGE = 100
 
 AUDIT_TABLE_V1 = """
 create table audit_log (
@@ -116,21 +115,11 @@ def page(
     """{"entries": newest first, "nextCursor"}. For ADMIN. Raises Forbidden, InvalidRequest."""
     if not caller.has(Role.ADMIN):
         raise Forbidden("the audit log is for operators")
-    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= LARGEST_PAGE:
-        raise InvalidRequest(f"limit must be 1 to {LARGEST_PAGE}", {"errors": {"limit": ["out of range"]}})
-    rows = tx.fetch(_NEWEST, limit=limit + 1, before_id=_place(cursor), actor=actor, object_id=object_id)
-    shown = rows[:limit]
-    return {
-        "entries": [_entry(row) for row in shown],
-        "nextCursor": str(shown[-1].id) if len(rows) > limit else None,
-    }
-
-
-def _place(cursor: Any) -> str | None:
-    try:
-        return str(UUID(cursor)) if cursor is not None else None
-    except (ValueError, AttributeError, TypeError):
-        raise InvalidRequest("cursor is not one of ours", {"errors": {"cursor": ["not a cursor"]}}) from None
+    pages.check_limit(limit)
+    before = pages.id_cursor(cursor)
+    found = tx.fetch(_NEWEST, limit=limit + 1, before_id=before, actor=actor, object_id=object_id)
+    shown, next_cursor = pages.cut([_entry(row) for row in found], limit, "id")
+    return {"entries": shown, "nextCursor": next_cursor}
 
 
 def _entry(row: Any) -> dict[str, Any]:

@@ -7,23 +7,9 @@ Owns: the documented shapes of these responses. Must not know: requests, endpoin
 
 from __future__ import annotations
 
-from typing import Any
-
 from marshmallow import fields
 
-from gateway.documents import Document
-
-
-def _time(**options: Any) -> fields.String:
-    return fields.String(metadata={"format": "date-time"}, **options)
-
-
-def _maybe_time() -> fields.String:
-    return _time(allow_none=True)
-
-
-def _maybe_text(description: str = "") -> fields.String:
-    return fields.String(allow_none=True, metadata={"description": description} if description else {})
+from gateway.documents import Document, maybe_text, time_text
 
 
 def _up_or(*others: str, description: str) -> fields.String:
@@ -40,7 +26,7 @@ class BrokerHealth(Document):
 
 
 class ProviderHealth(Document):
-    circuit = _maybe_text("closed, open or half-open; null: the payment service does not answer")
+    circuit = maybe_text("closed, open or half-open; null: the payment service does not answer")
 
 
 class SystemHealth(Document):
@@ -57,39 +43,39 @@ class SystemHealth(Document):
 class Saga(Document):
     orderId = fields.String(required=True, metadata={"format": "uuid"})
     status = fields.String(required=True)
-    reason = _maybe_text()
-    waitsFor = _maybe_text("Whose turn it is: seller, inventory, payment, customer, nobody")
-    step = _maybe_text()
-    since = _maybe_time()
-    until = _maybe_time()
-    flag = _maybe_text("Why an operator should look at it")
-    flaggedAt = _maybe_time()
-    startedAt = _time()
-    correlationId = _maybe_text()
+    reason = maybe_text()
+    waitsFor = maybe_text("Whose turn it is: seller, inventory, payment, customer, nobody")
+    step = maybe_text()
+    since = time_text(allow_none=True)
+    until = time_text(allow_none=True)
+    flag = maybe_text("Why an operator should look at it")
+    flaggedAt = time_text(allow_none=True)
+    startedAt = time_text()
+    correlationId = maybe_text()
 
 
 class SagaPage(Document):
     sagas = fields.List(fields.Nested(Saga), required=True)
-    nextCursor = _maybe_text()
+    nextCursor = maybe_text()
 
 
 class AuditEntry(Document):
     id = fields.String(required=True, metadata={"format": "uuid"})
     service = fields.String(required=True, metadata={"description": "Whose log it stands in"})
-    at = _time(required=True)
+    at = time_text(required=True)
     actor = fields.String(required=True)
     roles = fields.List(fields.String())
     action = fields.String(required=True)
     objectType = fields.String(required=True)
     objectId = fields.String(required=True)
-    requestId = _maybe_text()
+    requestId = maybe_text()
     before = fields.Dict(allow_none=True)
     after = fields.Dict(allow_none=True)
 
 
 class AuditPage(Document):
     entries = fields.List(fields.Nested(AuditEntry), required=True)
-    nextCursor = _maybe_text()
+    nextCursor = maybe_text()
 
 
 class DeadLetterQueue(Document):
@@ -112,15 +98,15 @@ class DeadLetterOverview(Document):
 
 
 class DeadLetter(Document):
-    eventId = _maybe_text()
-    type = _maybe_text()
-    correlationId = _maybe_text()
-    reason = _maybe_text("Code of the error, or the broker's own reason such as delivery_limit")
-    error = _maybe_text()
+    eventId = maybe_text()
+    type = maybe_text()
+    correlationId = maybe_text()
+    reason = maybe_text("Code of the error, or the broker's own reason such as delivery_limit")
+    error = maybe_text()
     attempts = fields.Integer(metadata={"description": "How often it was tried again before"})
-    failedAt = _maybe_text()
-    originQueue = _maybe_text("Where it goes when it is redriven; null: to the queue it was found under")
-    originExchange = _maybe_text()
+    failedAt = maybe_text()
+    originQueue = maybe_text("Where it goes when it is redriven; null: to the queue it was found under")
+    originExchange = maybe_text()
     headers = fields.Dict(required=True)
     body = fields.String(required=True, metadata={"description": "Exactly as it is, up to 64 KiB"})
     bodyEncoding = fields.String(required=True, metadata={"enum": ["utf-8", "base64"]})
