@@ -29,7 +29,7 @@ _CART_ID = uuid_parameter("cart_id")
 @blueprint.route("", methods=["POST"])
 @blueprint.allow(Role.USER)
 @blueprint.response(201, Cart)
-@blueprint.documented(problems=(400, 409, 413, 415, 422, 503, 504), headers=(idempotency.PARAMETER,))
+@blueprint.documented(problems=(504,), headers=(idempotency.PARAMETER,))
 @blueprint.arguments(NewCart)
 def create_cart(cart: dict[str, Any]) -> Response:
     """Begin a cart, empty or with lines
@@ -51,7 +51,7 @@ def create_cart(cart: dict[str, Any]) -> Response:
 @blueprint.route("/<cart_id>", methods=["GET"], parameters=[_CART_ID])
 @blueprint.allow(Role.USER)
 @blueprint.response(200, Cart)
-@blueprint.documented(problems=(404, 503, 504), headers=(IF_NONE_MATCH_PARAMETER,))
+@blueprint.documented(problems=(504,), headers=(IF_NONE_MATCH_PARAMETER,))
 def get_cart(cart_id: str) -> Response:
     """A cart with the prices of this moment"""
     return tagged_response(services().call(ORDER_SERVICE, "get_cart", cart_id=_as_cart_id(cart_id)))
@@ -60,7 +60,7 @@ def get_cart(cart_id: str) -> Response:
 @blueprint.route("/<cart_id>/items/<item>", methods=["PUT"], parameters=[_CART_ID, ITEM_PARAMETER])
 @blueprint.allow(Role.USER)
 @blueprint.response(200, Cart)
-@blueprint.documented(problems=(404, 409, 413, 415, 422, 503, 504))
+@blueprint.documented(problems=(409, 504))
 @blueprint.arguments(CartLine)
 def put_cart_item(line: dict[str, Any], cart_id: str, item: str) -> Response:
     """Have this many pieces of an item in the cart
@@ -77,7 +77,7 @@ def put_cart_item(line: dict[str, Any], cart_id: str, item: str) -> Response:
 @blueprint.route("/<cart_id>/items/<item>", methods=["DELETE"], parameters=[_CART_ID, ITEM_PARAMETER])
 @blueprint.allow(Role.USER)
 @blueprint.response(200, Cart)
-@blueprint.documented(problems=(404, 409, 422, 503, 504))
+@blueprint.documented(problems=(409, 504))
 def remove_cart_item(cart_id: str, item: str) -> Response:
     """Take an item out of the cart
 

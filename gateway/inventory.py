@@ -27,7 +27,7 @@ blueprint = ApiBlueprint("inventory", __name__, url_prefix="/api/v1/inventory", 
 @blueprint.route("", methods=["GET"])
 @blueprint.allow(Role.SELLER, Role.ADMIN)
 @blueprint.response(200, StockPage)
-@blueprint.documented(problems=(422, 503, 504))
+@blueprint.documented(problems=(504,))
 @blueprint.arguments(StockQuery, location="query")
 def list_stock(query: dict[str, Any]) -> Response:
     """What is on hand, held and available: a seller's own, an operator's all"""
@@ -45,7 +45,7 @@ def list_stock(query: dict[str, Any]) -> Response:
 @blueprint.route("/<item>/movements", methods=["GET"], parameters=[ITEM_PARAMETER])
 @blueprint.allow(Role.SELLER, Role.ADMIN)
 @blueprint.response(200, MovementPage)
-@blueprint.documented(problems=(404, 422, 503, 504))
+@blueprint.documented(problems=(504,))
 @blueprint.arguments(MovementQuery, location="query")
 def list_movements(query: dict[str, Any], item: str) -> Response:
     """Why each unit moved, newest first, page by page"""
@@ -62,7 +62,7 @@ def list_movements(query: dict[str, Any], item: str) -> Response:
 @blueprint.route("/reserve", methods=["POST"])
 @blueprint.allow(Role.SELLER, Role.ADMIN)
 @blueprint.response(201, Reservation)
-@blueprint.documented(problems=(400, 409, 413, 415, 422, 503, 504), headers=(idempotency.PARAMETER,))
+@blueprint.documented(problems=(504,), headers=(idempotency.PARAMETER,))
 @blueprint.arguments(NewHold)
 def reserve(hold: dict[str, Any]) -> Response:
     """Hold stock by hand, all lines or none, until it is released, committed or expires"""
@@ -75,7 +75,7 @@ def reserve(hold: dict[str, Any]) -> Response:
 @blueprint.route("/release", methods=["POST"])
 @blueprint.allow(Role.SELLER, Role.ADMIN)
 @blueprint.response(200, Reservation)
-@blueprint.documented(problems=(400, 404, 409, 413, 415, 422, 503, 504), headers=(idempotency.PARAMETER,))
+@blueprint.documented(problems=(404, 504), headers=(idempotency.PARAMETER,))
 @blueprint.arguments(HeldReservation)
 def release(held: dict[str, Any]) -> Response:
     """Put what was held by hand back on the shelf"""
@@ -86,7 +86,7 @@ def release(held: dict[str, Any]) -> Response:
 @blueprint.route("/commit", methods=["POST"])
 @blueprint.allow(Role.SELLER, Role.ADMIN)
 @blueprint.response(200, Reservation)
-@blueprint.documented(problems=(400, 404, 409, 413, 415, 422, 503, 504), headers=(idempotency.PARAMETER,))
+@blueprint.documented(problems=(404, 504), headers=(idempotency.PARAMETER,))
 @blueprint.arguments(HeldReservation)
 def commit(held: dict[str, Any]) -> Response:
     """Take what was held by hand out of the stock for good"""
@@ -97,7 +97,7 @@ def commit(held: dict[str, Any]) -> Response:
 @blueprint.route("/adjust", methods=["POST"])
 @blueprint.allow(Role.SELLER, Role.ADMIN)
 @blueprint.response(200, Product)
-@blueprint.documented(problems=(400, 404, 409, 413, 415, 422, 503, 504), headers=(idempotency.PARAMETER,))
+@blueprint.documented(problems=(404, 504), headers=(idempotency.PARAMETER,))
 @blueprint.arguments(Adjustment)
 def adjust(adjustment: dict[str, Any]) -> Response:
     """Correct what is on hand: a delivery, a loss, a count"""

@@ -72,7 +72,7 @@ class StreamQuery(ma.Schema):
     200, {"type": "string"}, content_type=CONTENT_TYPE, example=_EXAMPLE, description="Events, as they happen"
 )
 @blueprint.may_answer(204, "It is over, and everything was sent before")
-@blueprint.documented(problems=(404, 422, 503, 504))
+@blueprint.documented(problems=(504,))
 @blueprint.arguments(StreamQuery, location="query")
 def follow_order(query: dict[str, Any], order_id: str) -> Response:
     """Watch an order: its timeline, and the order itself whenever it changes

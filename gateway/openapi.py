@@ -77,8 +77,7 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest has no typ
         """Only for callers with one of ``roles``; see gateway.access."""
 
         def declare(view: View) -> View:
-            responses = {status: _problem_response(HTTPStatus(status).phrase) for status in (401, 403)}
-            said = {"security": [{"bearer": []}], "x-roles": sorted(roles), "responses": responses}
+            said = {"security": [{"bearer": []}], "x-roles": sorted(roles)}
             return access.allow(*roles)(cast(View, Blueprint.doc(**said)(view)))
 
         return declare
@@ -97,7 +96,9 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest has no typ
     def documented(
         *, problems: tuple[int, ...], headers: tuple[dict[str, Any], ...] = (), body: type[ma.Schema] | None = None
     ) -> Callable[[View], View]:
-        """Describe what no argument shows: error statuses, headers that are read, a body that is taken as it is."""
+        """Describe what no argument shows: headers that are read, a body that is taken as it is, and the error statuses
+        that do not follow from the operation's form (those are added by openapi_rules).
+        """
         responses = {status: _problem_response(HTTPStatus(status).phrase) for status in problems}
         # Under a name of our own: as "parameters" they would replace those of the query.
         parameters = {FURTHER_PARAMETERS: list(headers)} if headers else {}

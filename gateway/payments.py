@@ -32,7 +32,7 @@ _PAYMENT_ID = uuid_parameter("payment_id")
 @blueprint.route("", methods=["POST"])
 @blueprint.allow(Role.USER)
 @blueprint.response(201, Payment)
-@blueprint.documented(problems=(400, 404, 409, 413, 415, 422, 503, 504), headers=(idempotency.PARAMETER,))
+@blueprint.documented(problems=(404, 504), headers=(idempotency.PARAMETER,))
 @blueprint.arguments(NewPayment)
 def create_payment(wanted: dict[str, Any]) -> Response:
     """The payment of an order, to be confirmed
@@ -55,7 +55,7 @@ def create_payment(wanted: dict[str, Any]) -> Response:
 @blueprint.route("/<payment_id>", methods=["GET"], parameters=[_PAYMENT_ID])
 @blueprint.allow(*EVERY_ROLE)
 @blueprint.response(200, Payment)
-@blueprint.documented(problems=(404, 503, 504), headers=(IF_NONE_MATCH_PARAMETER,))
+@blueprint.documented(problems=(504,), headers=(IF_NONE_MATCH_PARAMETER,))
 def get_payment(payment_id: str) -> Response:
     """A payment with its attempts and refunds"""
     return tagged_response(services().call(PAYMENT_SERVICE, "get_payment", payment_id=_as_payment_id(payment_id)))
@@ -64,7 +64,7 @@ def get_payment(payment_id: str) -> Response:
 @blueprint.route("/<payment_id>/confirm", methods=["POST"], parameters=[_PAYMENT_ID])
 @blueprint.allow(Role.USER)
 @blueprint.response(202, Payment, description="The charge is under way; follow Location for its outcome")
-@blueprint.documented(problems=(400, 404, 409, 413, 415, 422, 503, 504), headers=(idempotency.PARAMETER,))
+@blueprint.documented(problems=(504,), headers=(idempotency.PARAMETER,))
 @blueprint.arguments(Confirmation)
 def confirm_payment(confirmation: dict[str, Any], payment_id: str) -> Response:
     """Pay an order that waits for its customer
@@ -85,7 +85,7 @@ def confirm_payment(confirmation: dict[str, Any], payment_id: str) -> Response:
 @blueprint.route("/<payment_id>/refund", methods=["POST"], parameters=[_PAYMENT_ID])
 @blueprint.allow(Role.SELLER, Role.ADMIN)
 @blueprint.response(202, Refund, description="The refund is under way; follow Location for its outcome")
-@blueprint.documented(problems=(400, 404, 409, 413, 415, 422, 503, 504), headers=(idempotency.PARAMETER,))
+@blueprint.documented(problems=(504,), headers=(idempotency.PARAMETER,))
 @blueprint.arguments(NewRefund)
 def refund_payment(wanted: dict[str, Any], payment_id: str) -> Response:
     """Give money back by hand: an amount, or all that is left

@@ -37,7 +37,7 @@ _SIGNATURE = {
 @blueprint.route("/webhooks", methods=["POST"])
 @blueprint.public
 @blueprint.response(200, WebhookReceipt)
-@blueprint.documented(problems=(400, 413, 415, 422, 503, 504), headers=(_SIGNATURE,), body=Webhook)
+@blueprint.documented(problems=(503, 504), headers=(_SIGNATURE,), body=Webhook)
 def receive_webhook() -> Response:
     """Hear from the provider how a charge ended
 

@@ -26,7 +26,7 @@ blueprint = ApiBlueprint(
 @blueprint.route("", methods=["GET"])
 @blueprint.allow(*EVERY_ROLE)
 @blueprint.response(200, ReservationPage)
-@blueprint.documented(problems=(422, 503, 504))
+@blueprint.documented(problems=(504,))
 @blueprint.arguments(ReservationQuery, location="query")
 def list_reservations(query: dict[str, Any]) -> Response:
     """List reservations, newest first, page by page
@@ -47,7 +47,7 @@ def list_reservations(query: dict[str, Any]) -> Response:
 @blueprint.route("/<reservation_id>", methods=["GET"], parameters=[uuid_parameter("reservation_id")])
 @blueprint.allow(*EVERY_ROLE)
 @blueprint.response(200, Reservation)
-@blueprint.documented(problems=(404, 503, 504))
+@blueprint.documented(problems=(504,))
 def get_reservation(reservation_id: str) -> Response:
     """A reservation by its own id or by that of its order"""
     id_ = as_uuid(reservation_id, ReservationNotFound("There is no reservation with this id"))

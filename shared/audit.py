@@ -117,7 +117,8 @@ def page(
         raise Forbidden("the audit log is for operators")
     pages.check_limit(limit)
     before = pages.id_cursor(cursor)
-    found = tx.fetch(_NEWEST, limit=limit + 1, before_id=before, actor=actor, object_id=object_id)
+    filters = {"actor": pages.filter_text("actor", actor), "object_id": pages.filter_text("objectId", object_id)}
+    found = tx.fetch(_NEWEST, limit=limit + 1, before_id=before, **filters)
     shown, next_cursor = pages.cut([_entry(row) for row in found], limit, "id")
     return {"entries": shown, "nextCursor": next_cursor}
 

@@ -27,7 +27,7 @@ blueprint = ApiBlueprint(
 @blueprint.route("", methods=["GET"])
 @blueprint.allow(Role.ADMIN)
 @blueprint.response(200, AuditPage)
-@blueprint.documented(problems=(422, 503, 504))
+@blueprint.documented(problems=(504,))
 @blueprint.arguments(AuditQuery, location="query")
 def list_audit(query: dict[str, Any]) -> Response:
     """What was done in all services, newest first, page by page

@@ -25,7 +25,7 @@ blueprint = ApiBlueprint(
 @blueprint.route("", methods=["GET"])
 @blueprint.allow(Role.ADMIN)
 @blueprint.response(200, ProviderBehaviour)
-@blueprint.documented(problems=(503, 504))
+@blueprint.documented(problems=(504,))
 def behaviour() -> Response:
     """How the provider behaves at the moment, what may be changed, and what it means"""
     return json_response(services().call(PAYMENT_SERVICE, "provider_behaviour"))
@@ -34,7 +34,7 @@ def behaviour() -> Response:
 @blueprint.route("", methods=["PATCH"])
 @blueprint.allow(Role.ADMIN)
 @blueprint.response(200, ProviderBehaviour)
-@blueprint.documented(problems=(400, 413, 415, 422, 503, 504))
+@blueprint.documented(problems=(504,))
 @blueprint.arguments(BehaviourChanges)
 def change_behaviour(changes: dict[str, Any]) -> Response:
     """Make it fail, lose answers, be slow; what is not named stays as it is
@@ -50,7 +50,7 @@ def change_behaviour(changes: dict[str, Any]) -> Response:
 @blueprint.route("", methods=["DELETE"])
 @blueprint.allow(Role.ADMIN)
 @blueprint.response(200, ProviderBehaviour)
-@blueprint.documented(problems=(503, 504))
+@blueprint.documented(problems=(504,))
 def reset_behaviour() -> Response:
     """Make it behave well again
 

@@ -42,7 +42,7 @@ _QUEUE: dict[str, Any] = {
 @blueprint.route("", methods=["GET"])
 @blueprint.allow(Role.ADMIN)
 @blueprint.response(200, DeadLetterOverview)
-@blueprint.documented(problems=(503,))
+@blueprint.documented(problems=())
 def overview() -> Response:
     """How many dead letters each consumer has, by event"""
     depths = desk().depths()
@@ -66,7 +66,7 @@ def _total(depths: dict[str, int | None]) -> int:
 @blueprint.route("/<queue>", methods=["GET"], parameters=[_QUEUE])
 @blueprint.allow(Role.ADMIN)
 @blueprint.response(200, DeadLetterList)
-@blueprint.documented(problems=(404, 422, 503))
+@blueprint.documented(problems=())
 @blueprint.arguments(LetterQuery, location="query")
 def look(query: dict[str, Any], queue: str) -> Response:
     """The oldest dead letters of a work queue, with why they are dead
@@ -80,7 +80,7 @@ def look(query: dict[str, Any], queue: str) -> Response:
 @blueprint.route("/<queue>/redrive", methods=["POST"], parameters=[_QUEUE])
 @blueprint.allow(Role.ADMIN)
 @blueprint.response(200, DeadLettersMoved)
-@blueprint.documented(problems=(400, 404, 409, 413, 415, 422, 503, 504), headers=(idempotency.PARAMETER,))
+@blueprint.documented(problems=(504,), headers=(idempotency.PARAMETER,))
 @blueprint.arguments(Redrive)
 def redrive(wanted: dict[str, Any], queue: str) -> Response:
     """Send the oldest dead letters back to the queue in which they failed, with all their attempts
@@ -97,7 +97,7 @@ def redrive(wanted: dict[str, Any], queue: str) -> Response:
 @blueprint.route("/<queue>/discard", methods=["POST"], parameters=[_QUEUE])
 @blueprint.allow(Role.ADMIN)
 @blueprint.response(200, DeadLettersMoved)
-@blueprint.documented(problems=(400, 404, 409, 413, 415, 422, 503, 504), headers=(idempotency.PARAMETER,))
+@blueprint.documented(problems=(504,), headers=(idempotency.PARAMETER,))
 @blueprint.arguments(Discard)
 def discard(wanted: dict[str, Any], queue: str) -> Response:
     """Drop the oldest dead letters for good; the note and their event ids stay in the audit log

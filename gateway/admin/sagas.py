@@ -24,7 +24,7 @@ blueprint = ApiBlueprint(
 @blueprint.route("", methods=["GET"])
 @blueprint.allow(Role.ADMIN)
 @blueprint.response(200, SagaPage)
-@blueprint.documented(problems=(422, 503, 504))
+@blueprint.documented(problems=(504,))
 @blueprint.arguments(SagaQuery, location="query")
 def list_sagas(query: dict[str, Any]) -> Response:
     """Sagas with what each waits for, page by page, flagged ones first"""

@@ -64,7 +64,7 @@ def _login() -> Login:
 @blueprint.route("/token", methods=["POST"])
 @blueprint.public
 @blueprint.response(200, AccessToken)
-@blueprint.documented(problems=(400, 401, 413, 415, 422, 429, 503))
+@blueprint.documented(problems=(401, 429, 503))
 @blueprint.arguments(Credentials)
 def issue_token(credentials: dict[str, Any]) -> Response:
     """Log in: a token for a while

@@ -52,3 +52,8 @@ def test_the_process_points_at_what_exists(service: str) -> None:
         assert hasattr(import_module(module), name)
     assert process.database_setting == f"{service.removesuffix('_service').upper()}_DATABASE_URL"
     assert (process.migrations / "env.py").exists()
+
+
+def test_both_sides_know_how_many_events_come_at_once() -> None:
+    """The gateway takes a full answer for "there may be more"."""
+    assert import_module("gateway.feed").MOST_EVENTS == import_module("order_service.listings").MOST_EVENTS
