@@ -85,9 +85,12 @@ class TestCreating:
             ask(CUSTOMER, "create_payment", order_id=order_id)
         broker.publish_event("INVENTORY_RESERVED", inventory_reserved(order_id, paymentMode="manual"))
         wait_for(order_id, "PENDING")
-        made = ask(CUSTOMER, "create_payment", order_id=order_id, correlation_id="r-1")
+        made = ask(CUSTOMER, "create_payment", order_id=order_id, idempotency_key="k", correlation_id="r-1")
         assert made == ask(CUSTOMER, "create_payment", order_id=order_id)
-        assert made == {"payment": ask(CUSTOMER, "get_payment", payment_id=_payment(order_id))}
+        shown = ask(CUSTOMER, "get_payment", payment_id=_payment(order_id))
+        assert made == {"payment": shown, "replayed": False}
+        again = ask(CUSTOMER, "create_payment", order_id=order_id, idempotency_key="k")
+        assert again == {"payment": shown, "replayed": True}
         assert (made["payment"]["orderId"], made["payment"]["userId"]) == (order_id, "ann")
 
     def test_it_is_for_the_customer(self, ask: Call, order: Call) -> None:
