@@ -117,12 +117,18 @@ class Order(OrderSummary):
     returns = fields.List(fields.Nested(OrderReturn))
     allowedActions = fields.List(
         fields.String(metadata={"enum": ["cancel", "approve", "decline", "fulfil", "return"]}),
-        metadata={"description": "What may be asked of the order as it is now"},
+        metadata={"description": "What may be asked of the order as it is now, by whoever may ask it at all"},
     )
     history = fields.List(fields.Nested(StatusChange), required=True)
     timeline = fields.List(fields.Nested(TimelineEntry), required=True)
-    reservation = fields.Dict(allow_none=True)
-    payment = fields.Dict(allow_none=True)
+    reservation = fields.Dict(
+        allow_none=True,
+        metadata={"description": "What the order was told: state, generation, expiresAt. Expanded: a Reservation"},
+    )
+    payment = fields.Dict(
+        allow_none=True,
+        metadata={"description": "What the order was told: paymentId, state, reason. Expanded: a Payment"},
+    )
 
 
 class CartItem(Document):
@@ -132,7 +138,7 @@ class CartItem(Document):
     sellerId = maybe_text()
     price = fields.String(allow_none=True, metadata={"description": "Of one piece, at the moment"})
     currency = maybe_text()
-    available = fields.Boolean(metadata={"description": "Whether it is sold at the moment"})
+    forSale = fields.Boolean(metadata={"description": "Whether it is sold at the moment; not how many there are"})
 
 
 class Cart(Document):
@@ -195,6 +201,7 @@ class Movement(Document):
     reservationId = fields.String(allow_none=True, metadata={"description": "Of an order: the order's id"})
     generation = fields.Integer(allow_none=True)
     eventId = maybe_text()
+    reason = fields.String(allow_none=True, metadata={"description": "What was given with a correction by hand"})
     at = time_text()
 
 

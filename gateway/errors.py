@@ -19,6 +19,7 @@ from shared.logs import get_logger
 
 log = get_logger(__name__)
 
+_NOWHERE = "There is nothing at this path; /docs shows what there is"
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 # Their words are a driver's: addresses, accounts, statements. Not so those of classes made out of them.
 _TROUBLE_INSIDE = (TransientError, DatabaseUnavailable, BrokerUnavailable)
@@ -81,7 +82,7 @@ def _on_http_error(error: HTTPException) -> Response:
     headers = {name: value for name, value in error.get_headers() if name == "Allow"}
     return problem(
         _CODE_BY_STATUS.get(status, "bad_request"),
-        detail=error.description or "",
+        detail=_NOWHERE if status == 404 else error.description or "",
         request_id=request_id(),
         headers=headers,
         status=status,

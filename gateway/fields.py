@@ -16,6 +16,7 @@ from marshmallow import fields, validate
 
 from shared.payment_tokens import is_payment_token
 
+NOT_AN_ITEM = "Not an item id: 1 to 64 letters, digits, dots, dashes and _, the first a letter or digit."
 ITEM_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 MONEY_PATTERN = r"^(?!0(\.0{1,2})?$)(0|[1-9][0-9]{0,6})(\.[0-9]{1,2})?$"
 MONEY_OR_NOTHING_PATTERN = r"^(0|[1-9][0-9]{0,6})(\.[0-9]{1,2})?$"
@@ -210,7 +211,13 @@ def change_of(maximum: int) -> fields.Integer:
 
 
 def item_id(*, required: bool = True) -> fields.String:
-    return fields.String(required=required, validate=Matches(ITEM_PATTERN, error="Not an item id."))
+    return fields.String(
+        required=required,
+        validate=Matches(
+            ITEM_PATTERN,
+            error=NOT_AN_ITEM,
+        ),
+    )
 
 
 def uuid_text(*, required: bool = True) -> fields.String:

@@ -68,6 +68,8 @@ def _decoded(body: bytes) -> str:
 
 
 def parse_json(body: bytes) -> Any:
+    if not body:
+        raise MalformedJson("The body is empty: send {} where there is nothing to say")
     try:
         value = json.loads(_decoded(body), object_pairs_hook=_unique_names, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:

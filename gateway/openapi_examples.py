@@ -229,7 +229,7 @@ _CART = {
             "sellerId": "potter",
             "price": "10.00",
             "currency": "EUR",
-            "available": True,
+            "forSale": True,
         }
     ],
     "price": "20.00",

@@ -39,7 +39,7 @@ def create_product(tx: Transaction, product: NewProduct, correlation_id: str | N
     )
     # The stock row was inserted with its first units: only the movement that explains them is missing.
     first = Movement(item=product.item, kind=MovementKind.INITIAL, delta_on_hand=product.on_hand)
-    changes.movement_rows.append(queries.movement_row(first, order_id=None, generation=None, event_id=None))
+    changes.movement_rows.append(queries.movement_row(first))
     changes.save(tx)
 
 
@@ -83,7 +83,8 @@ def adjust_stock(tx: Transaction, adjustment: Adjustment, correlation_id: str | 
     if on_hand + adjustment.delta > MOST_UNITS:
         raise Conflict(f"more than {MOST_UNITS} units cannot be counted", {"onHand": on_hand, "reserved": reserved})
     changes = Changes()
-    changes.move([Movement(item=adjustment.item, kind=MovementKind.ADJUSTED, delta_on_hand=adjustment.delta)])
+    correction = Movement(item=adjustment.item, kind=MovementKind.ADJUSTED, delta_on_hand=adjustment.delta)
+    changes.move([correction], reason=adjustment.reason)
     changes.emit(
         tx,
         "INVENTORY_ADJUSTED",

@@ -93,10 +93,12 @@ class Changes:
         order_id: UUID | None = None,
         generation: int | None = None,
         event_id: UUID | None = None,
+        reason: str | None = None,
     ) -> None:
         self.movements += movements
         self.movement_rows += [
-            queries.movement_row(m, order_id=order_id, generation=generation, event_id=event_id) for m in movements
+            queries.movement_row(m, order_id=order_id, generation=generation, event_id=event_id, reason=reason)
+            for m in movements
         ]
 
     def save(self, tx: Transaction) -> None:

@@ -156,5 +156,6 @@ class StockMovement(Base):
     generation: Mapped[int | None] = mapped_column(Integer)
     event_id: Mapped[UUID | None]
     at: Mapped[datetime] = mapped_column(Moment)
+    reason: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = (Index("stock_movements_item", "item", "id"),)

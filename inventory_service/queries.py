@@ -274,15 +274,16 @@ from json_to_recordset(cast(:rows as json)) as r(item text, on_hand int, reserve
 where s.item = r.item
 """)
 _INSERT_MOVEMENTS = text("""
-insert into stock_movements (item, kind, delta_on_hand, delta_reserved, order_id, generation, event_id, at)
-select item, kind, delta_on_hand, delta_reserved, order_id, generation, event_id, :now
+insert into stock_movements (item, kind, delta_on_hand, delta_reserved, order_id, generation, event_id, reason, at)
+select item, kind, delta_on_hand, delta_reserved, order_id, generation, event_id, reason, :now
 from json_to_recordset(cast(:rows as json)) as r(
-    item text, kind text, delta_on_hand int, delta_reserved int, order_id uuid, generation int, event_id uuid)
+    item text, kind text, delta_on_hand int, delta_reserved int, order_id uuid, generation int, event_id uuid,
+    reason text)
 """)
 
 
 _MOVEMENTS = text("""
-select id, item, kind, delta_on_hand, delta_reserved, order_id, generation, event_id, at
+select id, item, kind, delta_on_hand, delta_reserved, order_id, generation, event_id, reason, at
 from stock_movements
 where item = :item and (cast(:before as bigint) is null or id < cast(:before as bigint))
 order by id desc limit :limit
@@ -302,7 +303,12 @@ def update_stock(tx: Transaction, deltas: Mapping[str, tuple[int, int]]) -> None
 
 
 def movement_row(
-    movement: Movement, *, order_id: UUID | None, generation: int | None, event_id: UUID | None
+    movement: Movement,
+    *,
+    order_id: UUID | None = None,
+    generation: int | None = None,
+    event_id: UUID | None = None,
+    reason: str | None = None,
 ) -> dict[str, Any]:
     return {
         "item": movement.item,
@@ -312,6 +318,7 @@ def movement_row(
         "order_id": order_id,
         "generation": generation,
         "event_id": event_id,
+        "reason": reason,
     }
 
 

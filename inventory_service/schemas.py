@@ -322,6 +322,7 @@ class MovementView(PayloadSchema):
     order_id = fields.UUID(data_key="reservationId")
     generation = fields.Integer()
     event_id = fields.UUID(data_key="eventId")
+    reason = fields.String()
     at = Moment()
 
 

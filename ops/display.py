@@ -42,7 +42,7 @@ def where_to_look(stack: Stack) -> dict[str, str]:
     command = _command(stack)
     running = {process.name for process in stack.processes()}
     return {
-        **({"gateway": environment["GATEWAY_URL"]} if "gateway" in running else {}),
+        **(_gateway(environment["GATEWAY_URL"]) if "gateway" in running else {}),
         **({"payments": f"{command} psp show   or: {environment['PSP_URL']}/cards"} if "psp" in running else {}),
         **(_private_broker(environment, command) if stack.has_private_broker() else {"nameko": f"{command} shell"}),
         "database": f"{command} psql order_service",
@@ -51,6 +51,10 @@ def where_to_look(stack: Stack) -> dict[str, str]:
         "processes": f"{command} status",
         "stop": f"{command} down",
     }
+
+
+def _gateway(url: str) -> dict[str, str]:
+    return {"gateway": url, "API": f"{url}/docs   accounts to log in with: README, With curl"}
 
 
 def _private_broker(environment: Mapping[str, str], command: str) -> dict[str, str]:

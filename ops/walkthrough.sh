@@ -43,6 +43,8 @@ if [ "${1:-}" = --commands ]; then
     exit
 fi
 ordersaga up
+# Whatever a command has said on the way, which one it was must be seen; a throttled login (10 a minute) is the usual one.
+trap 'printf "walkthrough: stopped at: %s\n" "${command:-}" >&2' ERR
 while IFS= read -r -u 3 line; do
     command=${line%% |||*}
     printf '$ %s\n' "$command"

@@ -44,7 +44,7 @@ class CartLine:
     quantity: int
     price: Decimal | None
     currency: str | None
-    available: bool
+    for_sale: bool
 
 
 class CannotUse(CannotPlace):
@@ -82,7 +82,7 @@ def check_out(cart: Cart) -> tuple[tuple[str, int], ...]:
 def total(lines: Sequence[CartLine]) -> tuple[Decimal | None, str | None]:
     """(price, currency) of all lines: None for an empty cart, for several currencies, and while a line is not sold."""
     currencies = {line.currency for line in lines}
-    if len(currencies) != 1 or not all(line.available for line in lines):
+    if len(currencies) != 1 or not all(line.for_sale for line in lines):
         return None, None
     price = sum((line.price * line.quantity for line in lines if line.price is not None), Decimal(0))
     return (price, currencies.pop()) if price <= LARGEST_PRICE else (None, None)

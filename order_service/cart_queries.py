@@ -39,7 +39,7 @@ where c.id = r.cart_id
 """)
 _CART = text("select id, user_id, status, order_id, created_at, updated_at from carts where id = :cart_id")
 _PRICED_LINES = text("""
-select i.item, i.quantity, p.name, p.seller_id, p.price, p.currency, coalesce(p.active, false) as available
+select i.item, i.quantity, p.name, p.seller_id, p.price, p.currency, coalesce(p.active, false) as for_sale
 from cart_items i left join products p on p.item = i.item
 where i.cart_id = :cart_id order by i.item
 """)

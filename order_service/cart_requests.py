@@ -83,7 +83,7 @@ def _line(row: Any) -> CartLine:
         quantity=row["quantity"],
         price=row["price"],
         currency=row["currency"],
-        available=row["available"],
+        for_sale=row["for_sale"],
     )
 
 

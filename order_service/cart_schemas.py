@@ -30,7 +30,7 @@ class CartLineView(PayloadSchema):
     seller_id = fields.String(data_key="sellerId")
     price = Money()
     currency = fields.String()
-    available = fields.Boolean()
+    for_sale = fields.Boolean(data_key="forSale")
 
 
 class CartView(PayloadSchema):

@@ -123,11 +123,9 @@ def _verdict(key: str, hash_: str, is_locked: bool, found: Any) -> Claim:
     if found is not None and found.request_hash == hash_:
         return Claim(answer=found.answer)
     if found is not None:
-        return Claim(error=IdempotencyKeyReused("this Idempotency-Key was used with another request", {"key": key}))
+        return Claim(error=IdempotencyKeyReused("this Idempotency-Key was used with another request"))
     if not is_locked:
-        return Claim(
-            error=IdempotencyKeyInProgress("a request with this Idempotency-Key is still running", {"key": key})
-        )
+        return Claim(error=IdempotencyKeyInProgress("a request with this Idempotency-Key is still running"))
     return Claim()
 
 

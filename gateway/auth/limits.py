@@ -70,11 +70,19 @@ def _parsed(text: str) -> list[RateLimitItem]:
     return items
 
 
+_COUNTED = {
+    "login-address": "logins, good ones too, from this address",
+    "login-name": "logins with this name",
+    "read": "reads",
+    "write": "writes",
+}
+
+
 class LimitExceeded(TooManyRequests):
     """``retry_after_s``: then there is room again."""
 
-    def __init__(self, allowed: RateLimitItem, retry_after_s: int) -> None:
-        super().__init__(f"More than {allowed}; there is room again in {retry_after_s} s")
+    def __init__(self, allowed: RateLimitItem, what: str, retry_after_s: int) -> None:
+        super().__init__(f"More than {allowed} {what}; there is room again in {retry_after_s} s")
         self.retry_after_s = retry_after_s
 
 
@@ -106,7 +114,7 @@ class Limiter:
         for item in allowed:
             if not self._strategy.hit(item, kind, name):
                 ends_at = self._strategy.get_window_stats(item, kind, name).reset_time
-                raise LimitExceeded(item, max(1, math.ceil(ends_at - time.time())))
+                raise LimitExceeded(item, _COUNTED[kind], max(1, math.ceil(ends_at - time.time())))
 
 
 def install_limits(app: Flask, allowed: RateLimits) -> None:

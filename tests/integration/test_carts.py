@@ -100,7 +100,7 @@ class TestFilling:
             "sellerId": "shop",
             "price": "10.00",
             "currency": "EUR",
-            "available": True,
+            "forSale": True,
         }
         assert (cart["price"], cart["currency"]) == ("30.50", "EUR")
         orders.sell("mug", price="12.00", version=2)
@@ -110,7 +110,7 @@ class TestFilling:
         cart_id = _cart(orders, ("mug", 1), ("pen", 1))
         orders.sell("mug", version=2, active=False)
         cart = _get(orders, cart_id)
-        assert [(line["item"], line["available"]) for line in cart["items"]] == [("mug", False), ("pen", True)]
+        assert [(line["item"], line["forSale"]) for line in cart["items"]] == [("mug", False), ("pen", True)]
         assert (cart["price"], cart["currency"]) == (None, None)
 
     def test_put_and_remove_may_be_repeated(self, orders: OrderDatabase) -> None:

@@ -593,6 +593,7 @@ class TestLists:
         movements = self._pages(warehouse, "list_movements", "movements", item=item)
         assert [m["kind"] for m in movements] == ["adjusted", "reserved", "initial"]
         assert [m["reservationId"] for m in movements] == [None, hold, None]
+        assert [m["reason"] for m in movements] == ["counted", None, None]
         assert {m["item"] for m in movements} == {item}
 
     def test_movements_of_nothing(self, warehouse: Warehouse) -> None:

@@ -38,7 +38,7 @@ def cart(status: CartStatus = CartStatus.OPEN, **lines: int) -> Cart:
 
 def line(price: str | None = "10.00", quantity: int = 1, currency: str | None = "EUR", sold: bool = True) -> CartLine:
     said = None if price is None else Decimal(price)
-    return CartLine(item="mug", quantity=quantity, price=said, currency=currency, available=sold)
+    return CartLine(item="mug", quantity=quantity, price=said, currency=currency, for_sale=sold)
 
 
 class TestCheckOut:

@@ -15,6 +15,7 @@ depends_on = None
 # more, was written again with every update of a reservation. (The release before lists without it, by sorting.)
 CHANGES = """
 alter table sagas add column seller_id text;
+alter table stock_movements add column reason text;
 create index sagas_of_user on sagas (user_id, order_id) where user_id is not null;
 create index sagas_of_seller on sagas (seller_id, order_id) where seller_id is not null;
 drop index reservations_newest;
