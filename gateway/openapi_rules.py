@@ -90,6 +90,7 @@ def _problems(operation: Json, *, has_id: bool) -> set[int]:
             (409, "Idempotency-Key" in headers),
             (412, "If-Match" in headers),
             (413, has_body),
+            (414, has_id or any(parameter.get("in") == "query" for parameter in operation.get("parameters", ()))),
             (415, has_body),
             (428, "If-Match" in headers),
             (429, is_protected),

@@ -29,6 +29,7 @@ STATUS_BY_CODE: Mapping[str, tuple[HTTPStatus, str]] = {
     "not_found": (HTTPStatus.NOT_FOUND, "Not found"),
     "method_not_allowed": (HTTPStatus.METHOD_NOT_ALLOWED, "Method not allowed"),
     "request_timeout": (HTTPStatus.REQUEST_TIMEOUT, "The request did not arrive in time"),
+    "uri_too_long": (HTTPStatus.REQUEST_URI_TOO_LONG, "Request line too long"),
     "payload_too_large": (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Body too large"),
     "precondition_failed": (HTTPStatus.PRECONDITION_FAILED, "It has changed meanwhile"),
     "precondition_required": (HTTPStatus.PRECONDITION_REQUIRED, "If-Match header is missing"),

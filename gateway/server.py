@@ -19,6 +19,7 @@ from gateway.metrics_folder import MetricsFolder
 from gateway.settings import GatewaySettings
 
 # A call of a service may take RPC_TIMEOUT_S, five seconds.
+LONGEST_REQUEST_LINE = 8_190
 GRACE_S = 8
 PORTS_TRIED = 20
 # More than wait for a request (see serving.worker) and are worked on; fewer than a process may usually have open.
@@ -95,6 +96,8 @@ class GatewayServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no t
             "workers": self._settings.workers,
             "threads": self._settings.threads,
             "graceful_timeout": GRACE_S,
+            # The longest query that the API allows, every character of it escaped, needs more than the usual 4,094.
+            "limit_request_line": LONGEST_REQUEST_LINE,
             "timeout": 30,
             "worker_connections": MOST_CONNECTIONS,
             "accesslog": None,

@@ -85,7 +85,7 @@ class Incoming:
     def _head_too_large(self) -> Refused:
         if b"\n" in self._data[:LARGEST_HEAD_BYTES]:
             return Refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "bad_request", "The headers are too large")
-        return Refused(HTTPStatus.REQUEST_URI_TOO_LONG, "bad_request", "The request line is too long")
+        return Refused(HTTPStatus.REQUEST_URI_TOO_LONG, "uri_too_long", "The request line is too long")
 
     def _read_framing(self, head: bytes, body_at: int) -> None:
         """From the headers, in small letters, to where the body ends."""

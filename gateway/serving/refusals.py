@@ -33,7 +33,8 @@ def refusal_of(error: Exception) -> Refused | None:
     if isinstance(error, _OURS) or not isinstance(error, errors.ParseException):
         return None
     status = _STATUS_BY_ERROR.get(type(error), HTTPStatus.BAD_REQUEST)
-    return Refused(status, "bad_request", str(error))
+    code = "uri_too_long" if status is HTTPStatus.REQUEST_URI_TOO_LONG else "bad_request"
+    return Refused(status, code, str(error))
 
 
 def refusal_bytes(refused: Refused) -> bytes:

@@ -37,6 +37,7 @@ FORM_CODES = frozenset(
         "invalid_idempotency_key",
         "unsupported_media_type",
         "payload_too_large",
+        "uri_too_long",
         "method_not_allowed",
         "precondition_required",
         "invalid_request",

@@ -259,8 +259,8 @@ def test_what_follows_from_the_form_need_not_be_said(another_api: dict[str, Any]
         "showVase",
         "vasesChange",
     ]
-    assert set(shown["responses"]) == {"200", "304", "401", "403", "404", "422", "429", "503"}
-    assert set(changed["responses"]) == {"200", "400", "404", "409", "412", "413", "415", "422", "428"}
+    assert set(shown["responses"]) == {"200", "304", "401", "403", "404", "414", "422", "429", "503"}
+    assert set(changed["responses"]) == {"200", "400", "404", "409", "412", "413", "414", "415", "422", "428"}
     assert "ETag" in shown["responses"]["200"]["headers"]
 
 
