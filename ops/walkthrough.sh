@@ -42,6 +42,12 @@ if [ "${1:-}" = --commands ]; then
     commands | sed 's/ *|||.*//; s/^/$ /'
     exit
 fi
+if ! command -v curl >/dev/null; then
+    as_root=
+    [ "$(id -u)" -eq 0 ] || as_root="sudo -n"
+    $as_root apt-get update -qq
+    $as_root apt-get install -y -qq --no-install-recommends curl >/dev/null
+fi
 ordersaga up
 # Whatever a command has said on the way, which one it was must be seen; a throttled login (10 a minute) is the usual one.
 trap 'printf "walkthrough: stopped at: %s\n" "${command:-}" >&2' ERR
