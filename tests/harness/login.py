@@ -34,7 +34,8 @@ def authentication() -> Authentication:
     return with_own_login(OwnKeys(KEY), Accounts(DEVELOPMENT_ACCOUNTS))
 
 
-def token(identity: Identity = EVERYBODY, *, ttl_s: float = 900) -> str:
+def token(identity: Identity = EVERYBODY, *, ttl_s: float = 86_400) -> str:
+    """For a day: some are made when tests are collected, long before they run."""
     return mint(KEY, subject=identity.subject, roles=identity.roles, seller_id=identity.seller_id, ttl_s=ttl_s)
 
 
