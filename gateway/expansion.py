@@ -6,10 +6,10 @@ Owns: which service is asked for what, both at the same time. Must not know: end
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from gateway.access import caller
+from gateway.at_once import ask_at_once
 from gateway.services import INVENTORY_SERVICE, PAYMENT_SERVICE, trusted_services
 from shared.errors import NotFound
 
@@ -23,9 +23,6 @@ def expanded(order: Mapping[str, Any], wanted: str) -> Mapping[str, Any]:
     A part that does not exist yet stays what the order was told. Raises what a call raises.
     """
     parts = [name for name in wanted.split(",") if name]
-    if not parts:
-        return order
-    # What a thread asks for must be read in this one: the request belongs to it.
     client, identity = trusted_services(), caller()
 
     def ask(part: str) -> Any:
@@ -35,7 +32,4 @@ def expanded(order: Mapping[str, Any], wanted: str) -> Mapping[str, Any]:
         except NotFound:
             return order.get(part)
 
-    if len(parts) == 1:
-        return {**order, parts[0]: ask(parts[0])}
-    with ThreadPoolExecutor(max_workers=len(parts)) as pool:
-        return {**order, **dict(zip(parts, pool.map(ask, parts), strict=True))}
+    return {**order, **ask_at_once(parts, ask)}

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 from flask import Flask, Response, current_app
 
+from gateway.at_once import ask_at_once
 from gateway.documents import Liveness, Readiness
 from gateway.openapi import ApiBlueprint
 from gateway.request_errors import NotReady
@@ -81,9 +81,7 @@ def _remembered() -> _Remembered:
 
 def ask_all(client: Services, timeout_s: float) -> dict[str, dict[str, Any]]:
     """How each service says it is, asked at the same time; ``status`` is up or down."""
-    with ThreadPoolExecutor(max_workers=len(ALL_SERVICES)) as pool:
-        reports = pool.map(lambda name: _ask(client, name, timeout_s), ALL_SERVICES)
-        return dict(zip(ALL_SERVICES, reports, strict=True))
+    return ask_at_once(ALL_SERVICES, lambda name: _ask(client, name, timeout_s))
 
 
 def _ask(client: Services, name: str, timeout_s: float) -> dict[str, Any]:

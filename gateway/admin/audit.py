@@ -5,7 +5,6 @@ Owns: GET /admin/audit. Must not know: what is recorded.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from flask import Response
@@ -14,6 +13,7 @@ from gateway.access import caller
 from gateway.admin.documents import AuditPage
 from gateway.admin.merging import Place, merge, read_cursor, write_cursor
 from gateway.admin.schemas import AuditQuery
+from gateway.at_once import ask_at_once
 from gateway.openapi import ApiBlueprint
 from gateway.responses import json_response
 from gateway.services import ALL_SERVICES, trusted_services
@@ -41,7 +41,7 @@ def list_audit(query: dict[str, Any]) -> Response:
 
 
 def _ask(places: dict[str, Place], limit: int, actor: str | None, object_id: str | None) -> dict[str, Any]:
-    """Their next entries, all asked at the same time: the request's identity is not known in other threads."""
+    """Their next entries."""
     client, who = trusted_services(), caller()
     asked = [service for service, place in places.items() if not place.is_end]
 
@@ -56,7 +56,4 @@ def _ask(places: dict[str, Place], limit: int, actor: str | None, object_id: str
             object_id=object_id,
         )
 
-    if not asked:
-        return {}
-    with ThreadPoolExecutor(max_workers=len(asked)) as pool:
-        return dict(zip(asked, pool.map(ask, asked), strict=True))
+    return ask_at_once(asked, ask)
