@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from harness.login import client_of
 from harness.services import FakeServices
 
 from shared.errors import CartNotFound, CartNotOpen
@@ -15,16 +14,6 @@ CART_ID = "0190b4e2-7a3c-7c51-9d1e-3f6a1b2c4d5e"
 PLACE = f"/api/v1/carts/{CART_ID}"
 CART = {"id": CART_ID, "userId": "anna", "status": "OPEN", "orderId": None, "items": []}
 KEY = {"Idempotency-Key": "k-1", "X-Request-Id": "req-1"}
-
-
-@pytest.fixture
-def services() -> FakeServices:
-    return FakeServices()
-
-
-@pytest.fixture
-def client(services: FakeServices) -> FlaskClient:
-    return client_of(services)
 
 
 @pytest.mark.parametrize("cart", [{}, {"items": []}, {"items": [{"item": "mug", "quantity": 2}]}])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from harness.login import EVERYBODY, client_of
+from harness.login import EVERYBODY
 from harness.services import FakeServices
 
 from gateway.services import ServiceUnavailable
@@ -17,16 +17,6 @@ CART_ID = "0190b4e2-0000-7c51-9d1e-3f6a1b2c4d5e"
 ORDER = {"id": ORDER_ID, "userId": "anna", "status": "PENDING", "price": "20.00", "currency": "EUR"}
 PRODUCT = {"item": "mug", "name": "Mug", "sellerId": "s1", "price": "10.00", "currency": "EUR"}
 KEY = {"Idempotency-Key": "checkout-1"}
-
-
-@pytest.fixture
-def services() -> FakeServices:
-    return FakeServices()
-
-
-@pytest.fixture
-def client(services: FakeServices) -> FlaskClient:
-    return client_of(services)
 
 
 def new_order(**changes: Any) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from harness.login import client_of
 from harness.services import FakeServices
 
 from shared.errors import (
@@ -27,16 +26,6 @@ KEY = {"Idempotency-Key": "k-1", "X-Request-Id": "req-1"}
 WANTED = {"items": [{"item": "mug", "quantity": 2}]}
 ADJUSTMENT = {"item": "mug", "delta": -2, "reason": "broken in the warehouse"}
 IDS = {"idempotency_key": "k-1", "correlation_id": "req-1"}
-
-
-@pytest.fixture
-def services() -> FakeServices:
-    return FakeServices()
-
-
-@pytest.fixture
-def client(services: FakeServices) -> FlaskClient:
-    return client_of(services)
 
 
 class TestReserve:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from harness.login import client_of
 from harness.services import FakeServices
 
 from shared.errors import (
@@ -26,16 +25,6 @@ ORDER = {"id": ORDER_ID, "status": "CONFIRMED", "allowedActions": ["cancel", "fu
 RETURN = {"id": "0190b4e2-0000-7c51-9d1e-3f6a1b2c4d5e", "status": "REFUNDING", "refundAmount": "5.00"}
 KEY = {"Idempotency-Key": "k-1", "X-Request-Id": "req-1"}
 GOODS = {"items": [{"item": "mug", "quantity": 1}], "restock": True}
-
-
-@pytest.fixture
-def services() -> FakeServices:
-    return FakeServices()
-
-
-@pytest.fixture
-def client(services: FakeServices) -> FlaskClient:
-    return client_of(services)
 
 
 class TestApproveAndDecline:

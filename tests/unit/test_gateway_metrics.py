@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from flask import Flask, Response
 from flask.testing import FlaskClient
-from harness.login import client_of
 from harness.services import FakeServices
 
 from gateway.access import public
@@ -18,16 +17,6 @@ from gateway.services import CallTimedOut
 from shared.errors import OrderNotFound
 
 ORDER_ID = "0190b4e2-7a3c-7c51-9d1e-3f6a1b2c4d5e"
-
-
-@pytest.fixture
-def services() -> FakeServices:
-    return FakeServices()
-
-
-@pytest.fixture
-def client(services: FakeServices) -> FlaskClient:
-    return client_of(services)
 
 
 @pytest.fixture

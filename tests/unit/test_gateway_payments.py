@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from harness.login import client_of
 from harness.services import FakeServices
 
 from gateway.services import ServiceUnavailable
@@ -31,16 +30,6 @@ PAYMENT = {"id": PAYMENT_ID, "status": "PENDING", "amount": "20.00", "currency":
 REFUND = {"id": "0190b4e2-0000-7c51-9d1e-3f6a1b2c4d5e", "amount": "5.00", "status": "PENDING", "reason": "requested"}
 KEY = {"Idempotency-Key": "k-1", "X-Request-Id": "req-1"}
 SIGNED = {"PSP-Signature": "t=1767268800,v1=" + "0f" * 32, "Content-Type": "application/json"}
-
-
-@pytest.fixture
-def services() -> FakeServices:
-    return FakeServices()
-
-
-@pytest.fixture
-def client(services: FakeServices) -> FlaskClient:
-    return client_of(services)
 
 
 class TestLookAtPayments:
