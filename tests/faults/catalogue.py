@@ -1,6 +1,6 @@
 """All faults there are, and the arenas they need.
 
-Owns: the list. Must not know: what the faults do.
+Owns: the lists. Must not know: what the faults do.
 """
 
 from __future__ import annotations
@@ -10,6 +10,23 @@ from collections.abc import Mapping
 from .arena import Opener, plain
 from .fault import ArenaKind, Fault
 from .killing import KILLING
+from .messages import MESSAGES
+from .provider import PROVIDER
+from .servers import SERVERS
+from .storm import STORM
 
-FAULTS: tuple[Fault, ...] = (*KILLING,)
+FAULTS: tuple[Fault, ...] = (*KILLING, *SERVERS, *PROVIDER, *MESSAGES, *STORM)
+QUICK = (
+    "kill-random",
+    "rolling-restart",
+    "freeze-random",
+    "broker-killed",
+    "database-crash",
+    "stock-locked",
+    "provider-answers-lost",
+    "clients-gone",
+    "poison",
+    "storm",
+)
+"""The slice for CI."""
 ARENAS: Mapping[ArenaKind, Opener] = {ArenaKind.PLAIN: plain}

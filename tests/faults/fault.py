@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
 
 from ops.stack import Stack
+
+from .letters import ExpectedLetters
 
 
 class ArenaKind(Enum):
@@ -40,7 +42,8 @@ class Arena:
 
     ``stack`` runs the applications, ``infrastructure`` broker and databases (the same one, mostly). ``environment``
     leads to broker, databases and gateway directly, past all proxies: for looking, and for the load. ``chance`` is the
-    only source of randomness; ``say`` tells whoever watches, a line each.
+    only source of randomness; ``say`` tells whoever watches, a line each. ``letters``: whoever sends poison says so
+    there. ``load``: the customers, see load.py. ``is_quick``: a slice for CI, so fewer strokes and shorter ones.
     """
 
     kind: ArenaKind
@@ -49,6 +52,9 @@ class Arena:
     environment: Mapping[str, str]
     chance: random.Random
     say: Callable[[str], None]
+    letters: ExpectedLetters = field(default_factory=ExpectedLetters)
+    load: Any = None
+    is_quick: bool = False
     proxies: Any = None
     cluster: Any = None
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from ops.applications import GATEWAY, PSP, RELAYS, SERVICES
+from ops.errors import StackError
 from ops.processes import is_alive, send, send_group
 from ops.stack import Stack
 from ops.waiting import holds_within
@@ -48,9 +49,16 @@ def application_names(arena: Arena) -> list[str]:
 
 def kill(stack: Stack, name: str) -> None:
     """SIGKILL; returns once its successor lives."""
-    wait_for(lambda: pid_of(stack, name) is not None, f"{name} runs")
-    pid = stack.kill(name)
-    wait_for(lambda: pid_of(stack, name) not in (None, pid), f"{name} is started again")
+    killed: list[int] = []
+
+    def is_killed() -> bool:
+        # It may have died of itself a moment ago.
+        with suppress(StackError):
+            killed.append(stack.kill(name))
+        return bool(killed)
+
+    wait_for(is_killed, f"{name} runs, to be killed")
+    wait_for(lambda: pid_of(stack, name) not in (None, killed[0]), f"{name} is started again")
 
 
 @contextmanager
