@@ -99,6 +99,7 @@ class PipelinedPublisher:
         try:
             for row in rows:
                 self._send_or_refuse(row)
+                # crash point: relay.sending
         except AMQPError as error:
             raise self._broken(error) from error
         self._run_until(lambda: not self._in_flight, CONFIRM_TIMEOUT_S)
