@@ -22,6 +22,7 @@ from ops.errors import StackError
 from ops.folder import PROJECT_FOLDER, StackFolder, write_atomically
 from ops.processes import ProcessSpec, base_environment, run_once
 from ops.state import StackState
+from shared.messaging.addresses import split_addresses
 
 STAGE = 1
 ADMINISTRATOR = "administrator"
@@ -148,9 +149,19 @@ class Node:
 
 
 def why_unreachable(uri: str) -> str | None:
-    """None when an AMQP login works, else the reason in one line."""
+    """None when an AMQP login works, on any one of the nodes that the URI names; else the reason in one line."""
+    reasons = []
+    for address in split_addresses(uri):
+        reason = _why_node_unreachable(address)
+        if reason is None:
+            return None
+        reasons.append(reason)
+    return "; ".join(reasons) or "the URI names no broker"
+
+
+def _why_node_unreachable(address: str) -> str | None:
     try:
-        parameters = pika.URLParameters(normal_uri(uri))
+        parameters = pika.URLParameters(normal_uri(address))
         parameters.socket_timeout = parameters.stack_timeout = parameters.blocked_connection_timeout = 3.0
         pika.BlockingConnection(parameters).close()
     except (AMQPError, OSError, ValueError) as error:

@@ -106,6 +106,8 @@ def transaction(sessions: Sessions) -> Iterator[Transaction]:
     with translated_errors(), sessions.get_session(close_on_exit=True) as session:
         now: datetime = session.execute(_NOW).scalar_one()
         yield Transaction(session, now)
+        # crash point: transaction.uncommitted
+    # crash point: transaction.committed
 
 
 @contextmanager
@@ -164,6 +166,7 @@ def in_rounds(sessions: Sessions, work: Callable[[Transaction], int], *, full: i
     for _ in range(most_rounds):
         with transaction(sessions) as tx:
             done = work(tx)
+        # crash point: timer.round_committed
         if done < full:
             return
 

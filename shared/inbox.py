@@ -95,6 +95,7 @@ def apply_once(
     with transaction(sessions) as tx:
         _refuse_older(events, tx.now - horizon)
         fresh = claim(tx, events)
+        # crash point: inbox.claimed
         return handle(tx, fresh) if fresh else None
 
 

@@ -119,8 +119,11 @@ class Relay:
         rows = self._read()
         if not rows:
             return False
+        # crash point: relay.read
         outcome = self._publisher.publish(rows)
+        # crash point: relay.published
         self._mark(outcome)
+        # crash point: relay.marked
         return True
 
     def _read(self) -> list[OutboxRow]:

@@ -21,7 +21,8 @@ from pika.exceptions import AMQPError, ShortStringTooLong, UnsupportedAMQPFieldE
 
 from shared.envelope import properties_of
 from shared.errors import BrokerUnavailable
-from shared.messaging.connection import HEARTBEAT_S, broker_nodes
+from shared.messaging.addresses import split_addresses
+from shared.messaging.connection import HEARTBEAT_S
 from shared.outbox import OutboxRow
 
 CONNECT_TIMEOUT_S = 10
@@ -56,7 +57,7 @@ class PipelinedPublisher:
     def connect(self) -> None:
         """Raises BrokerUnavailable when no node of the broker is ready within CONNECT_TIMEOUT_S each."""
         errors = []
-        for node in broker_nodes(self._amqp_uri):
+        for node in split_addresses(self._amqp_uri):
             try:
                 self._connect_to(node)
                 return
@@ -99,6 +100,7 @@ class PipelinedPublisher:
         try:
             for row in rows:
                 self._send_or_refuse(row)
+                # crash point: relay.sending
         except AMQPError as error:
             raise self._broken(error) from error
         self._run_until(lambda: not self._in_flight, CONFIRM_TIMEOUT_S)

@@ -59,7 +59,7 @@ class TestWire:
 
 class TestAddresses:
     def test_several_brokers_are_separated_by_semicolons(self) -> None:
-        assert split_addresses("amqp://a/v ; amqp://b/v;") == ["amqp://a/v", "amqp://b/v"]
+        assert split_addresses("amqp://a/v ; amqp://b/v;;") == ["amqp://a/v", "amqp://b/v"]
 
     def test_an_empty_path_segment_is_the_default_virtual_host(self) -> None:
         assert split_addresses("amqp://u:p@a:5672//") == ["amqp://u:p@a:5672/%2F"]

@@ -63,6 +63,7 @@ def test_a_foreign_broker_gets_no_users_and_no_vhosts() -> None:
 def test_every_way_to_write_a_vhost(uri: str, vhost: str) -> None:
     assert vhost_of(uri) == vhost
     assert vhost_of(normal_uri(uri)) == vhost
+    assert vhost_of(f"{uri};{uri}") == vhost
 
 
 def test_equal_or_absent_queues_are_no_conflict() -> None:

@@ -13,7 +13,6 @@ from pika.exceptions import AMQPError, ShortStringTooLong
 
 from shared.envelope import Envelope
 from shared.errors import BrokerUnavailable
-from shared.messaging.connection import broker_nodes
 from shared.messaging.pipelined_publisher import PipelinedPublisher
 from shared.outbox import OutboxRow
 
@@ -126,19 +125,6 @@ def test_a_connection_that_breaks_leaves_the_window_unknown(publisher: Pipelined
     with pytest.raises(BrokerUnavailable, match="gone"):
         publisher.publish([a_row(1), a_row(2)])
     assert not publisher.is_open
-
-
-@pytest.mark.parametrize(
-    ("uri", "nodes"),
-    [
-        ("amqp://a", ["amqp://a"]),
-        ("amqp://a;amqp://b", ["amqp://a", "amqp://b"]),
-        ("amqp://a;;amqp://b;", ["amqp://a", "amqp://b"]),
-        ("", []),
-    ],
-)
-def test_one_uri_may_name_several_nodes(uri: str, nodes: list[str]) -> None:
-    assert broker_nodes(uri) == nodes
 
 
 def test_no_node_at_all_is_said_so() -> None:
