@@ -18,7 +18,7 @@ from . import evidence
 from .arena import Opener, Say, Wanted
 from .catalogue import ARENAS
 from .deliveries import Deliveries
-from .fault import Arena, ArenaKind, Fault
+from .fault import Arena, ArenaKind, Fault, NotPossibleHere
 from .goods import Goods
 from .load import Load, LoadPlan
 from .settling import SETTLE_S, Settling
@@ -62,16 +62,35 @@ def chance_of(plan: Plan, name: str) -> random.Random:
 def run(plan: Plan, faults: Sequence[Fault]) -> Verdict:
     """Until all are done or a promise is broken."""
     outcomes: list[Outcome] = []
+    kept: list[Path] = []
     for kind, group in groupby(sorted(faults, key=_by_arena), key=lambda fault: fault.arena):
-        with opened(plan, kind) as stage:
-            for fault in group:
-                arena = replace(stage.arena, chance=chance_of(plan, fault.name))
-                outcome = stage.for_fault(arena).try_fault(fault)
-                outcomes.append(outcome)
-                plan.on_outcome(outcome)
-                if not outcome.is_good:
-                    return Verdict(outcomes=outcomes, evidence=_kept(plan, stage, outcome))
-    return Verdict(outcomes=outcomes)
+        names = list(group)
+        try:
+            with opened(plan, kind) as stage:
+                outcomes += _trials(plan, stage, names, kept)
+        except NotPossibleHere as impossible:
+            outcomes += [_impossible(plan, fault, str(impossible)) for fault in names]
+        if kept:
+            break
+    return Verdict(outcomes=outcomes, evidence=next(iter(kept), None))
+
+
+def _trials(plan: Plan, stage: Stage, faults: Sequence[Fault], kept: list[Path]) -> Iterator[Outcome]:
+    """Evidence of a broken promise goes into ``kept``; then there are no more trials."""
+    for fault in faults:
+        arena = replace(stage.arena, chance=chance_of(plan, fault.name))
+        outcome = stage.for_fault(arena).try_fault(fault)
+        plan.on_outcome(outcome)
+        yield outcome
+        if not outcome.is_good:
+            kept.append(_kept(plan, stage, outcome))
+            return
+
+
+def _impossible(plan: Plan, fault: Fault, why: str) -> Outcome:
+    outcome = Outcome(fault=fault.name, impossible=why)
+    plan.on_outcome(outcome)
+    return outcome
 
 
 def _by_arena(fault: Fault) -> int:

@@ -13,9 +13,10 @@ from .killing import KILLING
 from .messages import MESSAGES
 from .provider import PROVIDER
 from .servers import SERVERS
+from .small_disk import SMALL_DISK, small_disk
 from .storm import STORM
 
-FAULTS: tuple[Fault, ...] = (*KILLING, *SERVERS, *PROVIDER, *MESSAGES, *STORM)
+FAULTS: tuple[Fault, ...] = (*KILLING, *SERVERS, *PROVIDER, *MESSAGES, *STORM, *SMALL_DISK)
 QUICK = (
     "kill-random",
     "rolling-restart",
@@ -29,4 +30,4 @@ QUICK = (
     "storm",
 )
 """The slice for CI."""
-ARENAS: Mapping[ArenaKind, Opener] = {ArenaKind.PLAIN: plain}
+ARENAS: Mapping[ArenaKind, Opener] = {ArenaKind.PLAIN: plain, ArenaKind.SMALL_DISK: small_disk}

@@ -58,10 +58,22 @@ def freeze_relays(arena: Arena) -> int:
     return len(RELAYS)
 
 
+def stutter(arena: Arena) -> int:
+    """Short stops, so many that some come in the middle of a transaction, which then commits after later ones."""
+    count = 40 if arena.is_quick else 120
+    names = names_of(arena, *SERVICES)
+    arena.say(f"{count} short stops of services")
+    for _ in range(count):
+        with frozen(arena.stack, [arena.chance.choice(names)]):
+            time.sleep(arena.chance.uniform(0.1, 0.4))
+    return count
+
+
 KILLING: tuple[Fault, ...] = (
     Simple(name="kill-each", summary="SIGKILL each process of ours in turn", do=kill_each_in_turn),
     Simple(name="kill-random", summary="SIGKILL processes of ours at random", do=kill_at_random),
     Simple(name="rolling-restart", summary="SIGTERM one process after another", do=rolling_restart),
     Simple(name="freeze-random", summary="up to three processes of ours stand still, 2-15 s", do=freeze_at_random),
     Simple(name="freeze-relays", summary="both relays of each service stand still, 2-10 s", do=freeze_relays),
+    Simple(name="stutter", summary="services stand still for moments, again and again", do=stutter),
 )

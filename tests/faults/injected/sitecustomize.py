@@ -11,3 +11,8 @@ if os.environ.get("ORDERSAGA_CRASH_POINTS"):
     from ordersaga_injected import crash_points
 
     crash_points.install()
+
+if os.environ.get("ORDERSAGA_SEEDED_ERROR"):
+    from ordersaga_injected import seeded_errors
+
+    seeded_errors.install()
