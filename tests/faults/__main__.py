@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from . import screen, seeding
+from . import screen, seeding, soak
 from .arena import ROOT
 from .campaign import Plan, Verdict, run
 from .catalogue import FAULTS, QUICK
@@ -30,9 +30,11 @@ from .seeding import SEEDED, Found, SeededError
 @click.option(
     "--seeded-errors", "seeds_errors", is_flag=True, help="Put ERRORS (all) into the code: each must be seen."
 )
+@click.option("--soak", "soaks", is_flag=True, help="Half load for long, faults at random moments: does anything grow?")
+@click.option("--minutes", default=60.0, show_default=True, help="How long a soak takes.")
 @click.option("--list", "only_lists", is_flag=True, help="Name all faults and seeded errors, and end.")
 @click.option("--json", "says_json", is_flag=True, help="The last line on stdout is one JSON object.")
-@click.option("--rate", default=50.0, show_default=True, help="Orders per second; half of it with --quick.")
+@click.option("--rate", default=50.0, show_default=True, help="Orders per second; half of it with --quick or --soak.")
 @click.option("--folder", default=ROOT / ".stack-faults", type=click.Path(path_type=Path), help="The stack's own.")
 def main(
     errors: Sequence[str],
@@ -40,6 +42,8 @@ def main(
     seed: int | None,
     only: Sequence[str],
     seeds_errors: bool,
+    soaks: bool,
+    minutes: float,
     only_lists: bool,
     says_json: bool,
     rate: float,
@@ -55,7 +59,9 @@ def main(
     screen.console.print(f"seed {seed}: the same choices again with --seed {seed}")
     # The stack must come down when CI gives up.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    plan = _plan(seed, rate / 2 if quick else rate, folder, quick)
+    plan = _plan(seed, rate / 2 if quick or soaks else rate, folder, quick)
+    if soaks:
+        sys.exit(_soak(plan, minutes, says_json))
     started = time.monotonic()
     verdict = run(plan, faults)
     found = _seen(plan, seeded) if verdict.is_good else []
@@ -75,6 +81,16 @@ def _plan(seed: int, orders_per_s: float, folder: Path, quick: bool) -> Plan:
         is_quick=quick,
         warm_orders=25 if quick else 150,
     )
+
+
+def _soak(plan: Plan, minutes: float, says_json: bool) -> int:
+    """The exit code. At least forty looks, so that each quarter has some."""
+    started = time.monotonic()
+    soaked = soak.run(plan, minutes=minutes, every_s=min(60.0, minutes * 60 / 40))
+    screen.conclude_soak(soaked, plan.seed, time.monotonic() - started)
+    if says_json:
+        print(screen.soak_as_json(soaked, plan.seed))  # noqa: T201
+    return 0 if soaked.is_good else 1
 
 
 def _seen(plan: Plan, errors: Sequence[SeededError]) -> list[Found]:

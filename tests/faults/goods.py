@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from http import HTTPStatus
+from typing import Any
 
-from ops.gateway_client import GatewayClient
+from ops.gateway_client import GatewayClient, Refused
 from ops.people import SHOP, client_of
 
 from .processes import wait_for
@@ -38,7 +42,25 @@ class Goods:
         self.shelf = Shelf(hot=list(stock), plenty=self.shelf.plenty)
 
     def _make(self, stock: Mapping[str, int]) -> None:
+        """Patiently: something may still be coming back."""
         for item, units in stock.items():
             product = {"item": item, "name": item, "sellerId": SHOP, "price": "10.00", "currency": "EUR"}
-            self._client.post("/products", {**product, "onHand": units})
-        wait_for(lambda: self._client.can_order(list(stock)), "the products are for sale", timeout_s=_KNOWN_S)
+            wanted = {**product, "onHand": units}
+            wait_for(partial(self._is_made, wanted), f"{item} can be made", timeout_s=_KNOWN_S)
+        wait_for(lambda: self._can_be_ordered(list(stock)), "the products are for sale", timeout_s=_KNOWN_S)
+
+    def _is_made(self, product: Mapping[str, Any]) -> bool:
+        try:
+            self._client.post("/products", product, key=f"make-{product['item']}")
+        except Refused as refused:
+            if refused.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise
+            return False
+        except OSError:
+            return False
+        return True
+
+    def _can_be_ordered(self, items: Sequence[str]) -> bool:
+        with suppress(OSError):
+            return self._client.can_order(items)
+        return False

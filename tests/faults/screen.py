@@ -16,6 +16,7 @@ from rich.table import Table
 from .campaign import Verdict
 from .fault import Fault
 from .seeding import Found, SeededError
+from .soak import Soaked
 from .trial import Outcome
 
 console = Console(stderr=True, highlight=False)
@@ -61,6 +62,27 @@ def conclude(verdict: Verdict, found: Sequence[Found], seed: int, took_s: float)
     console.print(f"{kept}: {orders} orders, {faults} faults{seen}, {took_s:.0f} s, seed {seed}")
     if verdict.evidence:
         console.print(f"evidence: {verdict.evidence} (logs beside it; the next run deletes them)")
+
+
+def conclude_soak(soaked: Soaked, seed: int, took_s: float) -> None:
+    table = Table("of", "figure", caption="medians; growing: by a fifth and more than what means nothing")
+    for title in ("second quarter", "last quarter", ""):
+        table.add_column(title, justify="right")
+    for one in soaked.trends:
+        verdict = "[bold red]growing[/]" if one.is_growing else "flat"
+        table.add_row(one.of, one.kind, f"{one.second_quarter:.1f}", f"{one.last_quarter:.1f}", verdict)
+    console.print(table)
+    for complaint in soaked.complaints:
+        console.print(f"[bold red]✗[/] {escape(complaint)}")
+    words = "[green]flat, every promise kept[/]" if soaked.is_good else "[bold red]not good[/]"
+    console.print(f"{words}: {soaked.orders} orders, {soaked.injected} faults, {took_s:.0f} s, seed {seed}")
+    console.print(f"samples: {soaked.samples}")
+
+
+def soak_as_json(soaked: Soaked, seed: int) -> str:
+    grown = [f"{trend.of} {trend.kind}" for trend in soaked.trends if trend.is_growing]
+    figures = {"orders": soaked.orders, "faults": soaked.injected, "growing": grown, "broken": soaked.complaints}
+    return json.dumps({"seed": seed, "good": soaked.is_good, **figures})
 
 
 def as_json(verdict: Verdict, found: Sequence[Found], seed: int) -> str:

@@ -76,7 +76,7 @@ class Stage:
     def try_fault(self, fault: Fault) -> Outcome:
         outcome, started = Outcome(fault=fault.name), time.monotonic()
         before, before_acks = self._counts(), self.deliveries.acknowledged()
-        since = self._database_now()
+        since = self.database_now()
         try:
             self._do(fault, outcome)
         except NotPossibleHere as impossible:
@@ -97,7 +97,7 @@ class Stage:
         self.load.resume()
         self._see_load("before the fault")
         outcome.injected = fault.inject(self.arena)
-        healed_at, healed_s = self._database_now(), time.monotonic()
+        healed_at, healed_s = self.database_now(), time.monotonic()
         if holds_within(lambda: self._has_ended(healed_at), timeout_s=self.settling.settle_s, pause_s=0.2):
             outcome.recovery_s = time.monotonic() - healed_s
         else:
@@ -115,7 +115,7 @@ class Stage:
         except psycopg2.Error:
             return False
 
-    def _database_now(self) -> datetime:
+    def database_now(self) -> datetime:
         """By the clock that rows are stamped with; a database that is coming back is waited for."""
         moments: list[datetime] = []
 
