@@ -149,8 +149,8 @@ class Session:
     def _on_confirm(self, frame: Any) -> None:
         """A refusal ends the session; what was asked in it may still be answered, but nobody waits for that.
 
-        A channel of RabbitMQ 3.10 that was opened while another node of its cluster died was seen to refuse all that goes
-        to the queues that were led there, until that node came back. A new channel asks who leads them now.
+        A channel of RabbitMQ 3.10 that was opened while another node of its cluster died was seen to refuse all that is
+        for queues that were led there, until that node came back. A new channel asks who leads them now.
         """
         if isinstance(frame.method, pika.spec.Basic.Nack):
             self._close("the broker refused a call")
