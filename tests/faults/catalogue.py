@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .arena import Opener, plain
+from .clustered import CLUSTERED, clustered
 from .crashing import CRASHING, crashing
 from .fault import ArenaKind, Fault
 from .killing import KILLING
@@ -17,7 +18,7 @@ from .servers import SERVERS
 from .small_disk import SMALL_DISK, small_disk
 from .storm import STORM
 
-FAULTS: tuple[Fault, ...] = (*KILLING, *SERVERS, *PROVIDER, *MESSAGES, *STORM, *SMALL_DISK, *CRASHING)
+FAULTS: tuple[Fault, ...] = (*KILLING, *SERVERS, *PROVIDER, *MESSAGES, *STORM, *SMALL_DISK, *CRASHING, *CLUSTERED)
 QUICK = (
     "kill-random",
     "rolling-restart",
@@ -35,4 +36,5 @@ ARENAS: Mapping[ArenaKind, Opener] = {
     ArenaKind.PLAIN: plain,
     ArenaKind.SMALL_DISK: small_disk,
     ArenaKind.CRASHING: crashing,
+    ArenaKind.CLUSTER: clustered,
 }
