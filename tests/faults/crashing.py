@@ -28,7 +28,7 @@ _NEEDS_POISON = "settlement.published"
 @contextmanager
 def crashing(wanted: Wanted) -> Iterator[Arena]:
     """As the plain arena, its processes started so that they take orders."""
-    settings = {**wanted.settings, **CrashOrders(folder=wanted.folder / ORDERS).settings()}
+    settings = {**wanted.settings, **CrashOrders(folder=wanted.folder.resolve() / ORDERS).settings()}
     with plain(replace(wanted, settings=settings)) as arena:
         yield replace(arena, kind=ArenaKind.CRASHING)
 
