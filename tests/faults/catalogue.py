@@ -14,11 +14,22 @@ from .fault import ArenaKind, Fault
 from .killing import KILLING
 from .messages import MESSAGES
 from .provider import PROVIDER
+from .proxied import PROXIED, proxied
 from .servers import SERVERS
 from .small_disk import SMALL_DISK, small_disk
 from .storm import STORM
 
-FAULTS: tuple[Fault, ...] = (*KILLING, *SERVERS, *PROVIDER, *MESSAGES, *STORM, *SMALL_DISK, *CRASHING, *CLUSTERED)
+FAULTS: tuple[Fault, ...] = (
+    *KILLING,
+    *SERVERS,
+    *PROVIDER,
+    *MESSAGES,
+    *STORM,
+    *SMALL_DISK,
+    *CRASHING,
+    *CLUSTERED,
+    *PROXIED,
+)
 QUICK = (
     "kill-random",
     "rolling-restart",
@@ -36,5 +47,6 @@ ARENAS: Mapping[ArenaKind, Opener] = {
     ArenaKind.PLAIN: plain,
     ArenaKind.SMALL_DISK: small_disk,
     ArenaKind.CRASHING: crashing,
+    ArenaKind.PROXIED: proxied,
     ArenaKind.CLUSTER: clustered,
 }
