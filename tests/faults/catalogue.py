@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .arena import Opener, plain
+from .clocked import CLOCKED, clocked
 from .clustered import CLUSTERED, clustered
 from .crashing import CRASHING, crashing
 from .fault import ArenaKind, Fault
@@ -15,6 +16,7 @@ from .killing import KILLING
 from .messages import MESSAGES
 from .provider import PROVIDER
 from .proxied import PROXIED, proxied
+from .repeating import REPEATING
 from .servers import SERVERS
 from .small_disk import SMALL_DISK, small_disk
 from .storm import STORM
@@ -24,11 +26,13 @@ FAULTS: tuple[Fault, ...] = (
     *SERVERS,
     *PROVIDER,
     *MESSAGES,
+    *REPEATING,
     *STORM,
     *SMALL_DISK,
     *CRASHING,
     *CLUSTERED,
     *PROXIED,
+    *CLOCKED,
 )
 QUICK = (
     "kill-random",
@@ -47,6 +51,7 @@ ARENAS: Mapping[ArenaKind, Opener] = {
     ArenaKind.PLAIN: plain,
     ArenaKind.SMALL_DISK: small_disk,
     ArenaKind.CRASHING: crashing,
+    ArenaKind.CLOCKED: clocked,
     ArenaKind.PROXIED: proxied,
     ArenaKind.CLUSTER: clustered,
 }

@@ -57,6 +57,7 @@ class Arena:
     is_quick: bool = False
     proxies: Any = None
     cluster: Any = None
+    clocks: Any = None
 
 
 class Fault(Protocol):
