@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .arena import Opener, plain
+from .cabled import CABLED, cabled
 from .clocked import CLOCKED, clocked
 from .clustered import CLUSTERED, clustered
 from .crashing import CRASHING, crashing
@@ -20,6 +21,7 @@ from .repeating import REPEATING
 from .servers import SERVERS
 from .small_disk import SMALL_DISK, small_disk
 from .storm import STORM
+from .tracing import TRACING
 
 FAULTS: tuple[Fault, ...] = (
     *KILLING,
@@ -28,10 +30,12 @@ FAULTS: tuple[Fault, ...] = (
     *MESSAGES,
     *REPEATING,
     *STORM,
+    *TRACING,
     *SMALL_DISK,
     *CRASHING,
     *CLUSTERED,
     *PROXIED,
+    *CABLED,
     *CLOCKED,
 )
 QUICK = (
@@ -53,5 +57,6 @@ ARENAS: Mapping[ArenaKind, Opener] = {
     ArenaKind.CRASHING: crashing,
     ArenaKind.CLOCKED: clocked,
     ArenaKind.PROXIED: proxied,
+    ArenaKind.CABLED: cabled,
     ArenaKind.CLUSTER: clustered,
 }
