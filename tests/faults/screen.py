@@ -6,6 +6,7 @@ Owns: words, colours, tables. Must not know: how trials are made.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -19,7 +20,8 @@ from .seeding import Found, SeededError
 from .soak import Soaked
 from .trial import Outcome
 
-console = Console(stderr=True, highlight=False)
+# A log file has no width; the tables need some.
+console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 120)
 
 
 def say(line: str) -> None:
