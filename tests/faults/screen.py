@@ -51,6 +51,8 @@ def show_found(found: Found) -> None:
     words = "seen" if found.is_found else "[bold red]not seen[/]"
     mark = "[green]✓[/]" if found.is_found else "[bold red]✗[/]"
     console.print(f"{mark} seeded error {found.error.name} with {found.error.fault}: {words}")
+    for complaint in found.shown or found.outcome.complaints:
+        console.print(f"  [dim]{escape(complaint)}[/]")
 
 
 def conclude(verdict: Verdict, found: Sequence[Found], seed: int, took_s: float) -> None:

@@ -58,6 +58,10 @@ SEEDED: tuple[SeededError, ...] = (
 QUICK = ("silence-is-a-decline", "stock-without-condition")
 
 
+def _unsaid(_outcome: Outcome) -> None:
+    """It is meant to be bad."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Found:
     """What came of the run; ``shown``: the complaints that show the error."""
@@ -79,6 +83,6 @@ def run_seeded(plan: Plan, errors: Sequence[SeededError]) -> Iterator[Found]:
     faults = {fault.name: fault for fault in FAULTS}
     for error in errors:
         settings = {"PYTHONPATH": str(INJECTED), seeded_errors.VARIABLE: error.name}
-        with_error = replace(plan, settings=settings, settle_s=SETTLE_S, prepare=error.prepare)
+        with_error = replace(plan, settings=settings, settle_s=SETTLE_S, prepare=error.prepare, on_outcome=_unsaid)
         verdict = campaign.run(with_error, [faults[error.fault]])
         yield Found(error=error, outcome=verdict.outcomes[0])
