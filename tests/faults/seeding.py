@@ -48,7 +48,7 @@ class SeededError:
 
 SEEDED: tuple[SeededError, ...] = (
     SeededError(name="ack-before-commit", fault="kill-random", shown_by="never took in"),
-    SeededError(name="inbox-apart", fault="stock-locked", shown_by="did not end|not settled|missing in their order's"),
+    SeededError(name="inbox-apart", fault="stock-locked", shown_by="took in and never answered"),
     SeededError(name="stock-without-condition", fault="stock-locked", shown_by="oversold", prepare=without_check),
     SeededError(name="silence-is-a-decline", fault="provider-answers-lost", shown_by="money is wrong"),
     SeededError(name="new-key-each-time", fault="provider-answers-lost", shown_by="no attempt of ours explains"),
