@@ -17,15 +17,18 @@ _TIMEOUT_S = 30.0
 # A healthy queue elects its leader within milliseconds of the node's start.
 _PATIENCE_S = 2.0
 
-# Names every quorum queue without a leader, after doing `{remedy}` for it.
+# Names every quorum queue without a leader on any running node, after doing `{remedy}` for its member on this one.
 _LEADERLESS = """
 [begin
-   {{Name, _}} = Server = amqqueue:get_pid(Queue),
+   {{Name, _}} = amqqueue:get_pid(Queue),
+   Server = {{Name, node()}},
    {remedy},
    element(4, amqqueue:get_name(Queue))
  end
  || Queue <- rabbit_amqqueue:list_by_type(rabbit_quorum_queue),
-    [] == [State || State <- ets:lookup(ra_state, element(1, amqqueue:get_pid(Queue))),
+    [] == [State || Node <- rabbit_nodes:all_running(),
+                    States <- [rpc:call(Node, ets, lookup, [ra_state, element(1, amqqueue:get_pid(Queue))])],
+                    is_list(States), State <- States,
                     element(2, State) == leader]].
 """
 _JUST_LOOK = "{Name, Server}"

@@ -58,6 +58,18 @@ def for_vhost(definitions: Definitions) -> Definitions:
     }
 
 
+def for_nodes(definitions: Definitions, amqp_uri: str) -> Definitions:
+    """What a broker of several nodes needs: every queue on several of them.
+
+    A classic queue lives on one node, and while that node is away nobody can consume from it, declare it anew or delete
+    it; on a single node it is the faster one.
+    """
+    if len(split_addresses(amqp_uri)) == 1:
+        return definitions
+    queues = [{**q, "arguments": {"x-queue-type": "quorum", **q.get("arguments", {})}} for q in definitions["queues"]]
+    return {**definitions, "queues": queues}
+
+
 def vhost_of(amqp_uri: str) -> str:
     """All nodes of one URI have the same vhosts: they are one broker."""
     first, *_ = split_addresses(amqp_uri)

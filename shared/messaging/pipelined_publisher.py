@@ -50,6 +50,7 @@ class PipelinedPublisher:
         self._channel: Any = None
         self._failure: BaseException | None = None
         self._next_tag = 1
+        self._was_nacked = False
         self._in_flight: dict[int, int] = {}
         self._rows_by_message_id: dict[str, int] = {}
         self._window = Window()
@@ -72,6 +73,7 @@ class PipelinedPublisher:
         parameters.socket_timeout = 5
         self._failure = None
         self._next_tag = 1
+        self._was_nacked = False
         self._in_flight.clear()
         self._connection = pika.SelectConnection(
             parameters,
@@ -104,6 +106,10 @@ class PipelinedPublisher:
         except AMQPError as error:
             raise self._broken(error) from error
         self._run_until(lambda: not self._in_flight, CONFIRM_TIMEOUT_S)
+        if self._was_nacked:
+            # In a cluster whose queue's leader has just died, a channel was seen to refuse all for that queue until the
+            # dead node came back (RabbitMQ 3.10); a new channel asks who leads it now.
+            self.close()
         return self._window
 
     def _send_or_refuse(self, row: OutboxRow) -> None:
@@ -138,6 +144,7 @@ class PipelinedPublisher:
             if accepted:
                 self._window.confirmed.append(row_id)
             else:
+                self._was_nacked = True
                 self._window.refused[row_id] = "the broker refused it (queue full or unavailable)"
 
     def _returned(self, _channel: Any, method: Any, properties: Any, _body: bytes) -> None:

@@ -8,15 +8,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .arena import Opener, plain
+from .clustered import CLUSTERED, clustered
+from .crashing import CRASHING, crashing
 from .fault import ArenaKind, Fault
 from .killing import KILLING
 from .messages import MESSAGES
 from .provider import PROVIDER
+from .proxied import PROXIED, proxied
 from .servers import SERVERS
 from .small_disk import SMALL_DISK, small_disk
 from .storm import STORM
 
-FAULTS: tuple[Fault, ...] = (*KILLING, *SERVERS, *PROVIDER, *MESSAGES, *STORM, *SMALL_DISK)
+FAULTS: tuple[Fault, ...] = (
+    *KILLING,
+    *SERVERS,
+    *PROVIDER,
+    *MESSAGES,
+    *STORM,
+    *SMALL_DISK,
+    *CRASHING,
+    *CLUSTERED,
+    *PROXIED,
+)
 QUICK = (
     "kill-random",
     "rolling-restart",
@@ -30,4 +43,10 @@ QUICK = (
     "storm",
 )
 """The slice for CI."""
-ARENAS: Mapping[ArenaKind, Opener] = {ArenaKind.PLAIN: plain, ArenaKind.SMALL_DISK: small_disk}
+ARENAS: Mapping[ArenaKind, Opener] = {
+    ArenaKind.PLAIN: plain,
+    ArenaKind.SMALL_DISK: small_disk,
+    ArenaKind.CRASHING: crashing,
+    ArenaKind.PROXIED: proxied,
+    ArenaKind.CLUSTER: clustered,
+}

@@ -98,6 +98,15 @@ def test_every_row_of_a_window_is_confirmed_or_refused(
     assert (sorted(window.confirmed), set(window.refused)) == (confirmed, set(refused))
 
 
+@pytest.mark.parametrize(("answer", "is_open"), [(ack, True), (nack, False)])
+def test_a_channel_on_which_the_broker_refuses_is_not_used_again(
+    publisher: PipelinedPublisher, answer: Any, is_open: bool
+) -> None:
+    Broker(publisher, [answer(1)])
+    publisher.publish([a_row(1)])
+    assert publisher.is_open is is_open
+
+
 def test_tags_go_on_counting_and_windows_do_not_mix(publisher: PipelinedPublisher) -> None:
     broker = Broker(publisher, [UUID(int=1), ack(1), ack(2)])
     first, second = publisher.publish([a_row(1)]), publisher.publish([a_row(2)])
