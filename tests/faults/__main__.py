@@ -14,6 +14,8 @@ from pathlib import Path
 
 import click
 
+from ops.errors import StackError
+
 from . import screen, seeding, soak
 from .arena import ROOT
 from .campaign import Plan, Verdict, run
@@ -129,4 +131,8 @@ def _refuse_unknown(names: Sequence[str], known: Collection[str], where: str) ->
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except StackError as error:
+        screen.console.print(f"the stack itself: {error}")
+        sys.exit(1)

@@ -19,6 +19,11 @@ select event_type, event_id::text, aggregate_id from outbox
 where published_at is not null and occurred_at >= cast(%s as timestamptz)
 """
 _TAKEN_IN = "select event_type, event_id::text from inbox where received_at >= cast(%s as timestamptz)"
+_TAKEN_IN_AT = """
+select event_id::text, received_at from inbox
+where event_type in ('ORDER_CREATED', 'ORDER_CANCELLED') and received_at >= cast(%s as timestamptz)
+"""
+_ANSWERED = "select causation_id::text from outbox where occurred_at >= cast(%s as timestamptz)"
 _TOLD = """
 select order_id::text, event_id::text from order_events where recorded_at >= cast(%s as timestamptz)
 """
@@ -49,6 +54,7 @@ def incomplete(books: Books, since: datetime, *, clocks_agree: bool) -> Iterator
             ]
             yield from report(f"events of {service} that {consumer} never took in", lost)
     yield from _gaps_in_timelines(books, since, published)
+    yield from _unanswered(books, since, published["order_service"])
     if clocks_agree:
         rows = books.rows("order", _BEFORE_ITS_CAUSE, (since,))
         yield from report("events before their cause", [f"{order} {event} before {c}" for order, event, c in rows])
@@ -77,3 +83,26 @@ def _gaps_in_timelines(
         and (aggregate, id_) not in told
     ]
     yield from report("events missing in their order's timeline", missing)
+
+
+def _unanswered(books: Books, since: datetime, orders: dict[tuple[str, str], str]) -> Iterator[str]:
+    """Inventory answers each new order, unless it knew before that it is cancelled.
+
+    An order without an answer is cancelled at its deadline, and ends whole: without this nobody would notice.
+    """
+    taken_in_at = dict(books.rows("inventory", _TAKEN_IN_AT, (since,)))
+    answered = {row[0] for row in books.rows("inventory", _ANSWERED, (since,))}
+    cancelled_at = {
+        order: taken_in_at[id_]
+        for (type_, id_), order in orders.items()
+        if type_ == "ORDER_CANCELLED" and id_ in taken_in_at
+    }
+    silent = [
+        order
+        for (type_, id_), order in orders.items()
+        if type_ == "ORDER_CREATED"
+        and id_ in taken_in_at
+        and id_ not in answered
+        and not (order in cancelled_at and cancelled_at[order] <= taken_in_at[id_])
+    ]
+    yield from report("new orders that inventory took in and never answered", silent)

@@ -3,8 +3,10 @@
 Owns: what the broker counts, added up over its restarts. Must not know: events.
 
 A queue's `ack` counts deliveries that its consumer took off it; the inbox counts events that were applied. What is
-acknowledged beyond that was a duplicate that the inbox dropped, or was moved to a retry queue. The broker tells its
-figures every five seconds and forgets them when it dies, so the sum is a lower bound. No hot path pays for it.
+acknowledged beyond that was a duplicate that the inbox dropped (delivered again, published again by a relay that died
+before it had marked it, or said once more at half of a deadline), or was moved to a retry or dead-letter queue. The
+broker tells its figures every five seconds and forgets them when it dies, so the sum is a lower bound. No hot path pays
+for it.
 """
 
 from __future__ import annotations

@@ -18,7 +18,8 @@ from tests.harness.poison import BY_CODE, INVALID_PAYLOAD, UNKNOWN_VERSION, Mess
 from .fault import Arena, Fault, Simple
 from .processes import names_of, wait_for
 
-CONSUMED = [event for event in load_choreography().events.values() if event.consumers]
+CHOREOGRAPHY = load_choreography()
+CONSUMED = [event for event in CHOREOGRAPHY.events.values() if event.consumers]
 # Its body says nothing of one event in particular.
 FOR_ANY_EVENT: list[Message] = [
     message for code, messages in BY_CODE.items() if code != "invalid_payload" for message in messages.values()
@@ -34,19 +35,22 @@ def poison(arena: Arena) -> int:
         rounds += [(message, event.type) for message in arena.chance.choices(FOR_ANY_EVENT, k=count)]
     arena.chance.shuffle(rounds)
     arena.say(f"{len(rounds)} poisonous messages")
-    for message, event_type in rounds:
-        send_poison(arena, message, event_type)
-        time.sleep(0.02)
+    with closing(Broker(arena.environment["AMQP_URI"])) as broker:
+        for message, event_type in rounds:
+            send_poison(arena, broker, message, event_type)
+            time.sleep(0.02)
     return len(rounds)
 
 
-def send_poison(arena: Arena, message: Message, event_type: str) -> None:
+def send_poison(arena: Arena, broker: Broker, message: Message, event_type: str) -> None:
     """To every consumer of the event; each must set it aside."""
     body, properties = message
-    with closing(Broker(arena.environment["AMQP_URI"])) as broker:
-        broker.publish_event(event_type, body, **properties)
-    for consumer in load_choreography().events[event_type].consumers:
-        arena.letters.expect(work_queue(consumer.service, event_type), body)
+    queues = [work_queue(consumer.service, event_type) for consumer in CHOREOGRAPHY.events[event_type].consumers]
+    for queue in queues:
+        arena.letters.allow(queue, body)
+    broker.publish_event(event_type, body, **properties)
+    for queue in queues:
+        arena.letters.expect(queue, body)
 
 
 @contextmanager
@@ -90,10 +94,10 @@ def lose_dead_letter_queue(arena: Arena) -> int:
     queue = work_queue(event.consumers[0].service, event.type)
     message = UNKNOWN_VERSION["a newer version"]
     arena.say(f"delete {dead_letter_queue(queue)}, then send poison there")
-    with healed_by_topology(arena.infrastructure):
+    with healed_by_topology(arena.infrastructure), closing(Broker(arena.environment["AMQP_URI"])) as broker:
         _delete_queue(arena, dead_letter_queue(queue))
         for _ in range(count := 5):
-            send_poison(arena, message, event.type)
+            send_poison(arena, broker, message, event.type)
         time.sleep(3.0)
     return 1 + count
 

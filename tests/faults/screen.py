@@ -6,6 +6,7 @@ Owns: words, colours, tables. Must not know: how trials are made.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -19,7 +20,8 @@ from .seeding import Found, SeededError
 from .soak import Soaked
 from .trial import Outcome
 
-console = Console(stderr=True, highlight=False)
+# A log file has no width; the tables need some.
+console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 120)
 
 
 def say(line: str) -> None:
@@ -49,6 +51,8 @@ def show_found(found: Found) -> None:
     words = "seen" if found.is_found else "[bold red]not seen[/]"
     mark = "[green]✓[/]" if found.is_found else "[bold red]✗[/]"
     console.print(f"{mark} seeded error {found.error.name} with {found.error.fault}: {words}")
+    for complaint in found.shown or found.outcome.complaints:
+        console.print(f"  [dim]{escape(complaint)}[/]")
 
 
 def conclude(verdict: Verdict, found: Sequence[Found], seed: int, took_s: float) -> None:

@@ -9,9 +9,13 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 
+from pika.exceptions import AMQPError
+
 from ops.errors import StackError
+from tests.harness.broker import Broker
 
 from . import strokes
 from .fault import Arena, ArenaKind, Fault
@@ -23,7 +27,8 @@ Stroke = Callable[[Arena], None]
 
 
 def _some_poison(arena: Arena) -> None:
-    send_poison(arena, arena.chance.choice(FOR_ANY_EVENT), "ORDER_CREATED")
+    with closing(Broker(arena.environment["AMQP_URI"])) as broker:
+        send_poison(arena, broker, arena.chance.choice(FOR_ANY_EVENT), "ORDER_CREATED")
 
 
 # One thread strikes our own processes, the other what they stand on: so that each finds the other's damage.
@@ -63,8 +68,8 @@ class _Fury:
         try:
             self.arena.chance.choice(self.strokes)(self.arena)
             self.count += 1
-        except StackError as error:
-            # The other thread has just killed what this one needs (the provider's process, a process to be killed).
+        except (StackError, AMQPError) as error:
+            # The other thread has just killed what this one needs: the provider's process, a process to be killed.
             self.arena.say(f"missed: {error}")
         except Exception as error:
             self.errors.append(error)
