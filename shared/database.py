@@ -6,10 +6,12 @@ Must not know: any table.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Protocol
 
 import orjson
@@ -50,6 +52,7 @@ ENGINE_OPTIONS: dict[str, Any] = {
 }
 
 _NOW = text("select transaction_timestamp()")
+_PARAMETER = re.compile(r"(?<![:\w\\]):(\w+)")
 _BUSY = {"40001", "40P01", "55P03", "57014"}  # serialization, deadlock, lock timeout, statement timeout
 # 08 connection, 53 resources (too many clients, disk full), 57P shutdown and crash, 58 system error
 _AWAY = ("08", "53", "57P", "58", "25006")
@@ -82,17 +85,47 @@ class Transaction:
     def __init__(self, session: Session, now: datetime) -> None:
         self.session = session
         self.now = now
+        self._unsent: list[tuple[TextClause, dict[str, Any]]] = []
 
     def fetch(self, statement: TextClause, **parameters: Any) -> Sequence[Row[Any]]:
-        return self.session.execute(statement, parameters).fetchall()
+        """Lists among ``parameters`` are arrays of texts: cast them in the statement to what they are."""
+        self.flush()
+        return self.session.execute(statement, _bound(parameters)).fetchall()
 
     def execute(self, statement: TextClause, **parameters: Any) -> None:
-        self.session.execute(statement, parameters)
+        """Run it together with what is saved, at the latest before the next fetch and at the end."""
+        self._unsent.append((statement, parameters))
 
     def save(self, statement: TextClause, rows: Sequence[dict[str, Any]], **parameters: Any) -> None:
         """Run ``statement`` with its parameter ``:rows``, for a json_to_recordset; nothing to do without rows."""
         if rows:
-            self.session.execute(statement, {"rows": rows_json(rows), **parameters})
+            self.execute(statement, rows=rows_json(rows), **parameters)
+
+    def flush(self) -> None:
+        """Send what waits, in order and in one round trip: a batch writes to many tables and asks none of them."""
+        unsent, self._unsent = self._unsent, []
+        if unsent:
+            together = _together(tuple(statement for statement, _ in unsent))
+            parameters = {
+                f"{name}_{number}": value for number, (_, own) in enumerate(unsent) for name, value in own.items()
+            }
+            self.session.execute(together, _bound(parameters))
+
+
+def _bound(parameters: dict[str, Any]) -> dict[str, Any]:
+    return {name: _array(value) if isinstance(value, list) else value for name, value in parameters.items()}
+
+
+def _array(values: list[str]) -> str:
+    """PostgreSQL's own notation: one constant to read, where psycopg2 would send an expression with a part for each."""
+    quoted = (value.replace("\\", "\\\\").replace('"', '\\"') for value in values)
+    return "{" + ",".join(f'"{value}"' for value in quoted) + "}"
+
+
+@lru_cache(maxsize=500)
+def _together(statements: tuple[TextClause, ...]) -> TextClause:
+    """One text of several statements, the parameters of each with its number behind their names."""
+    return text(";\n".join(_PARAMETER.sub(rf":\1_{number}", s.text) for number, s in enumerate(statements)))
 
 
 @contextmanager
@@ -105,7 +138,9 @@ def transaction(sessions: Sessions) -> Iterator[Transaction]:
     """
     with translated_errors(), sessions.get_session(close_on_exit=True) as session:
         now: datetime = session.execute(_NOW).scalar_one()
-        yield Transaction(session, now)
+        tx = Transaction(session, now)
+        yield tx
+        tx.flush()
 
 
 @contextmanager
