@@ -97,10 +97,9 @@ class TestRequests:
 
     def test_fulfil_goes_on_where_the_cancellation_was_rolled_back(self, orders: OrderDatabase) -> None:
         order_id = _confirmed(orders)
-        with transaction(orders.sessions) as first:
+        with orders.rolled_back() as first:
             _cancel(order_id)(first)
             second = orders.blocked(_fulfil(order_id))
-            first.session.rollback()
         second.result()
         assert orders.emitted(order_id)[-1] == "ORDER_FULFILLED"
 
