@@ -2,13 +2,16 @@
 
 Owns: that arena and these faults. Must not know: load, invariants.
 
-libfaketime stands between the processes and the kernel's clock. Only the time of day is set; pauses and timeouts are
-counted by the monotonic clock, as on a machine whose clock is set. The broker keeps its own time: it stamps nothing.
+A library of ours (injected/clock_shim.c) stands between the processes and the kernel's clock. Only the time of day is
+set; pauses and timeouts are counted by the monotonic clock, as on a machine whose clock is set. The broker keeps the
+true time: it stamps nothing that we read.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
+import struct
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -17,44 +20,49 @@ from pathlib import Path
 
 from ops.databases import why_unreachable
 from ops.errors import StackError
-from ops.folder import StackFolder, write_atomically
+from ops.folder import StackFolder
 from ops.packages import install
-from ops.processes import ProcessSpec
+from ops.processes import ProcessSpec, base_environment, run_once
 from ops.stack import Stack
 from ops.supervision import Supervision
 from ops.waiting import Waiter
 
 from .arena import Wanted, arena_of, arena_settings
+from .crash_points import INJECTED
 from .fault import Arena, ArenaKind, Fault, NotPossibleHere
 from .processes import DATABASE, wait_for
 
 HOUR_S = 3600
 # Tokens are made by the true clock, and must not come from the future.
 BEGIN_S = 2 * HOUR_S
-_LIBRARY = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
-_PACKAGE = "faketime"
+_SOURCE = INJECTED / "clock_shim.c"
+_COMPILER, _PACKAGES = "cc", ("gcc", "libc6-dev")
+_NUMBER = struct.Struct("=q")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clock:
-    """The time of day of some processes: how far it is ahead stands in a file, which they read each second."""
+    """The time of day of some processes: how far it is ahead stands in a file that all of them have mapped."""
 
     file: Path
+    library: Path
+
+    def begin(self) -> None:
+        """The database server runs as somebody else."""
+        self.file.write_bytes(_NUMBER.pack(BEGIN_S))
+        self.file.chmod(0o644)
 
     def set(self, ahead_s: int) -> None:
-        write_atomically(self.file, f"+{ahead_s}\n", mode=0o644)
+        """In place: a new file would not be the one that is mapped."""
+        with self.file.open("r+b") as file:
+            file.write(_NUMBER.pack(ahead_s))
 
     @property
     def ahead_s(self) -> int:
-        return int(self.file.read_text())
+        return int(_NUMBER.unpack(self.file.read_bytes())[0])
 
     def settings(self) -> dict[str, str]:
-        return {
-            "LD_PRELOAD": str(_LIBRARY),
-            "FAKETIME_TIMESTAMP_FILE": str(self.file),
-            "FAKETIME_CACHE_DURATION": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
+        return {"LD_PRELOAD": str(self.library), "CLOCK_SHIM_FILE": str(self.file)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +74,6 @@ class Clocks:
 @contextmanager
 def clocked(wanted: Wanted) -> Iterator[Arena]:
     """Two stacks, so that the database server can be started with a clock of its own before anybody uses it."""
-    _find_library(wanted)
     servers = Stack(wanted.folder.with_name(f"{wanted.folder.name}-servers"), report=wanted.say)
     stack = Stack(wanted.folder, report=wanted.say)
     stack.down(delete_data=True)
@@ -74,7 +81,7 @@ def clocked(wanted: Wanted) -> Iterator[Arena]:
     with ExitStack() as open_:
         open_.callback(servers.down)
         servers.up(infrastructure_only=True)
-        clocks = _clocks_in(servers.folder)
+        clocks = _clocks_in(servers.folder, _library_in(servers.folder, wanted))
         give_clock(servers, clocks.database)
         open_.callback(stack.down)
         settings = {**arena_settings(wanted), **clocks.services.settings()}
@@ -89,22 +96,28 @@ def clocked(wanted: Wanted) -> Iterator[Arena]:
         )
 
 
-def _find_library(wanted: Wanted) -> None:
+def _library_in(folder: Path, wanted: Wanted) -> Path:
+    """Compiled for this machine."""
+    library = folder / "clock_shim.so"
     try:
-        if not _LIBRARY.exists():
-            install([_PACKAGE], wanted.say)
+        if shutil.which(_COMPILER) is None:
+            install(_PACKAGES, wanted.say)
     except StackError as error:
-        raise NotPossibleHere(f"no libfaketime: {error.message}") from error
-    if not _LIBRARY.exists():
-        raise NotPossibleHere(f"{_PACKAGE} is installed, but there is no {_LIBRARY}")
+        raise NotPossibleHere(f"no C compiler: {error.message}") from error
+    command = [_COMPILER, "-shared", "-fPIC", "-O2", "-o", str(library), str(_SOURCE)]
+    done = run_once(command, environment=base_environment(folder))
+    if done.returncode != 0:
+        raise NotPossibleHere(f"compiling {_SOURCE.name}: {done.stdout.strip()[-300:]}")
+    return library
 
 
-def _clocks_in(folder: Path) -> Clocks:
+def _clocks_in(folder: Path, library: Path) -> Clocks:
     clocks = Clocks(
-        services=Clock(file=folder / "clock-of-services"), database=Clock(file=folder / "clock-of-database")
+        services=Clock(file=folder / "clock-of-services", library=library),
+        database=Clock(file=folder / "clock-of-database", library=library),
     )
-    clocks.services.set(BEGIN_S)
-    clocks.database.set(BEGIN_S)
+    clocks.services.begin()
+    clocks.database.begin()
     return clocks
 
 
