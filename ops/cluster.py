@@ -14,7 +14,7 @@ from ops.folder import StackFolder, exclusive_lock, write_atomically
 from ops.management import ManagementApi
 from ops.ports import choose_ports, port_chooser
 from ops.processes import ProcessSpec
-from ops.quorum import give_every_queue_a_leader
+from ops.quorum import wait_until_running
 from ops.rabbitmq import ADMINISTRATOR, Node, start_port_mapper, stop_port_mapper, why_unreachable
 from ops.state import StackState, fresh_state, load_state, save_state
 from ops.supervision import Supervision
@@ -49,7 +49,9 @@ class ClusterNode:
     def process(self) -> ProcessSpec:
         alone = self.node.process()
         arguments = f"{alone.environment[_ERLANG_ARGUMENTS]} {_NOTICED_WITHIN}"
-        return replace(alone, name=self.name, environment={**alone.environment, _ERLANG_ARGUMENTS: arguments})
+        environment = {**alone.environment, _ERLANG_ARGUMENTS: arguments}
+        # What repairs a single node after a restart takes a queue that another node leads for one without a leader.
+        return replace(alone, name=self.name, environment=environment, after_restart=())
 
     @property
     def api(self) -> ManagementApi:
@@ -122,7 +124,7 @@ class BrokerCluster:
         self.wait_until_whole()
 
     def wait_until_whole(self) -> None:
-        """Every node answers, sees all others, and each queue has a leader."""
+        """Every node answers, sees all others, and each queue runs."""
         nodes = self.nodes
 
         def missing() -> list[str]:
@@ -134,7 +136,7 @@ class BrokerCluster:
             failure=lambda: StackError(f"not all nodes are back: {missing()}", log=self._layout.log(nodes[0].name)),
             pause_s=0.5,
         )
-        give_every_queue_a_leader(nodes[0].node, Waiter())
+        wait_until_running(nodes[0].api, "/", Waiter())
 
     def _places(self) -> list[tuple[str, StackFolder]]:
         numbers = range(1, self._size + 1)
