@@ -85,7 +85,11 @@ def kill_again_and_again(arena: Arena) -> int:
 
 
 def freeze_one(arena: Arena) -> int:
-    """A node that is there and says nothing. It wakes up in a world that has given it up."""
+    """A node that is there and says nothing. It wakes up in a world that has given it up.
+
+    RabbitMQ 3.10 was seen to stay partitioned then, pause_minority or not: the others are back before the node has
+    noticed that they were gone. So it is started again, as an operator would.
+    """
     cluster: BrokerCluster = arena.cluster
     node = arena.chance.choice(cluster.nodes)
     arena.say(f"freeze {node.name} for {_FROZEN_S:.0f} s")
@@ -94,6 +98,7 @@ def freeze_one(arena: Arena) -> int:
         with _frozen(cluster, node):
             _see_answers(asking, f"{node.name} stands still")
             time.sleep(max(0.0, began_s + _FROZEN_S - time.monotonic()))
+        cluster.kill(node)
         cluster.wait_until_whole()
         arena.say(f"longest time without an answer: {asking.longest_silence_s:.1f} s")
     return 1
