@@ -6,13 +6,16 @@ Owns: events against inboxes and timelines. Must not know: what events do.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ops.books import report
 from ops.invariants import Books
 from shared.choreography import load_choreography
+from shared.database import STATEMENT_TIMEOUT_MS
 
 CHOREOGRAPHY = load_choreography()
+# Shorter than PENDING_DEADLINE_S: a cancellation at the deadline is no excuse.
+_LONGEST_TRANSACTION = timedelta(milliseconds=STATEMENT_TIMEOUT_MS)
 _DATABASES = {"order_service": "order", "inventory_service": "inventory", "payment_service": "payment"}
 _PUBLISHED = """
 select event_type, event_id::text, aggregate_id from outbox
@@ -88,6 +91,7 @@ def _gaps_in_timelines(
 def _unanswered(books: Books, since: datetime, orders: dict[tuple[str, str], str]) -> Iterator[str]:
     """Inventory answers each new order, unless it knew before that it is cancelled.
 
+    What it took in is stamped with the beginning of a transaction: one that began first may have waited for the other.
     An order without an answer is cancelled at its deadline, and ends whole: without this nobody would notice.
     """
     taken_in_at = dict(books.rows("inventory", _TAKEN_IN_AT, (since,)))
@@ -103,6 +107,6 @@ def _unanswered(books: Books, since: datetime, orders: dict[tuple[str, str], str
         if type_ == "ORDER_CREATED"
         and id_ in taken_in_at
         and id_ not in answered
-        and not (order in cancelled_at and cancelled_at[order] <= taken_in_at[id_])
+        and not (order in cancelled_at and cancelled_at[order] <= taken_in_at[id_] + _LONGEST_TRANSACTION)
     ]
     yield from report("new orders that inventory took in and never answered", silent)
