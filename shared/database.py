@@ -155,6 +155,8 @@ def transaction(sessions: Sessions) -> Iterator[Transaction]:
         tx = Transaction(session)
         yield tx
         tx.flush()
+        # crash point: transaction.uncommitted
+    # crash point: transaction.committed
 
 
 @contextmanager
@@ -213,6 +215,7 @@ def in_rounds(sessions: Sessions, work: Callable[[Transaction], int], *, full: i
     for _ in range(most_rounds):
         with transaction(sessions) as tx:
             done = work(tx)
+        # crash point: timer.round_committed
         if done < full:
             return
 

@@ -96,6 +96,7 @@ def apply_once(
     """
     with transaction(sessions) as tx:
         fresh = claim(tx, events)
+        # crash point: inbox.claimed
         if not fresh:
             return None
         _refuse_older(fresh, tx.now - horizon)

@@ -126,8 +126,11 @@ class Relay:
         if not rows:
             return False
         self._pace.took(len(rows))
+        # crash point: relay.read
         outcome = self._publisher.publish(rows)
+        # crash point: relay.published
         self._mark(outcome)
+        # crash point: relay.marked
         self._is_behind = len(rows) >= WINDOW // 2
         return True
 

@@ -142,10 +142,13 @@ class BatchLane:
             raise InvalidPayload(f"{envelope.type}: {error.messages}", {"errors": error.messages}) from error
 
     def _process(self, pairs: list[Pair]) -> None:
+        # crash point: consumer.received
         error = self._call([event for _, event in pairs])
         if error is None:
+            # crash point: consumer.committed
             # One channel per queue and one batch in hand: everything up to the last one is done.
             pairs[-1][0].acknowledge(and_all_before=True)
+            # crash point: consumer.acknowledged
         elif isinstance(error, DatabaseUnavailable):
             return  # only while shutting down: left unacknowledged, the broker delivers them again
         elif len(pairs) == 1:

@@ -1,6 +1,6 @@
 """Opening and abandoning AMQP connections.
 
-Owns: heartbeat, timeouts, several broker nodes in one URI. Must not know: queues.
+Owns: heartbeat, timeouts, trying one node of the broker after the other. Must not know: queues.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from amqp.transport import TCPTransport
 from kombu.connection import Connection
 
 from shared.errors import BrokerUnavailable
+from shared.messaging.addresses import split_addresses
 from shared.messaging.frames import tolerant_frame_handler
 
 HEARTBEAT_S = 10  # 2 s was seen to flap under load
@@ -25,15 +26,10 @@ make_connection: Any = Connection  # kombu is untyped
 CONNECTION_ERRORS: tuple[type[BaseException], ...] = (AMQPError, OSError, EOFError, AttributeError)
 
 
-def broker_nodes(amqp_uri: str) -> list[str]:
-    """The nodes of a cluster, separated by ``;`` in one URI, in the order to be tried."""
-    return [node for node in amqp_uri.split(";") if node]
-
-
 def connect(amqp_uri: str, **transport_options: Any) -> Any:
     """An open py-amqp connection to the first node that answers. Raises BrokerUnavailable."""
     errors = []
-    for node in broker_nodes(amqp_uri):
+    for node in split_addresses(amqp_uri):
         connection: Any = make_connection(
             node,
             heartbeat=HEARTBEAT_S,
