@@ -1,0 +1,36 @@
+"""Which phases there are, in the order in which they run. Must not know: how they measure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from benchmarks import http, latency, loaded, saga
+from benchmarks.bench import Bench, Measured
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """``needs`` are phases whose figures it uses."""
+
+    name: str
+    summary: str
+    measure: Callable[[Bench], Measured]
+    needs: tuple[str, ...] = ()
+
+
+PHASES = (
+    Phase(name="saga", summary="orders placed in bulk until their sagas have ended", measure=saga.measure),
+    Phase(name="latency", summary="one order at a time until it is confirmed", measure=latency.measure),
+    Phase(name="http", summary="orders over HTTP as fast as they are taken", measure=http.measure),
+    Phase(name="loaded", summary="latency at half of that", measure=loaded.measure, needs=("http",)),
+)
+
+
+def chosen(names: Sequence[str]) -> list[Phase]:
+    """Those named, with what they need, in order; all when none is named."""
+    if not names:
+        return list(PHASES)
+    by_name = {phase.name: phase for phase in PHASES}
+    wanted = {need for name in names for need in (name, *by_name[name].needs)}
+    return [phase for phase in PHASES if phase.name in wanted]
