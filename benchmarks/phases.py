@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmarks import http, latency, loaded, saga
+from benchmarks import growth, http, latency, loaded, saga
 from benchmarks.bench import Bench, Measured
 
 
@@ -21,6 +21,7 @@ class Phase:
 
 PHASES = (
     Phase(name="saga", summary="orders placed in bulk until their sagas have ended", measure=saga.measure),
+    Phase(name="growth", summary="the same, empty tables and full ones side by side", measure=growth.measure),
     Phase(name="latency", summary="one order at a time until it is confirmed", measure=latency.measure),
     Phase(name="http", summary="orders over HTTP as fast as they are taken", measure=http.measure),
     Phase(name="loaded", summary="latency at half of that", measure=loaded.measure, needs=("http",)),

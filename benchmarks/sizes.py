@@ -18,6 +18,19 @@ class Sizes:
     loaded_seconds: float = 40.0
     loaded_rate: float = 0.0
     """Orders per second of the phase ``loaded``; 0: half of what ``http`` measured."""
+    grown: int = 1_000_000
+    """Finished orders in the tables of the phase ``growth``; many of them are filled in two steps."""
+    growth_orders: int = 10_000
+    """Orders of one round there."""
+    growth_rounds: int = 2
 
 
-QUICK = Sizes(orders=10_000, single=200, http_seconds=15.0, loaded_seconds=15.0)
+QUICK = Sizes(
+    orders=8_000,
+    single=150,
+    http_seconds=10.0,
+    loaded_seconds=10.0,
+    grown=20_000,
+    growth_orders=2_000,
+    growth_rounds=1,
+)
