@@ -67,12 +67,12 @@ class Bench:
             client.close()
 
     @contextmanager
-    def cpu(self) -> Iterator[dict[str, float]]:
-        """Filled at the end of the block: component → CPU seconds."""
+    def cpu(self, others: Mapping[int, str] | None = None) -> Iterator[dict[str, float]]:
+        """Filled at the end of the block: component → CPU seconds. ``others``: see :func:`cpu.read`."""
         spent: dict[str, float] = {}
-        before = cpu.read(self.stack)
+        before = cpu.read(self.stack, others)
         yield spent
-        spent.update(cpu.spent_s(before, cpu.read(self.stack)))
+        spent.update(cpu.spent_s(before, cpu.read(self.stack, others)))
 
 
 def per_order_ms(spent_s: Mapping[str, float], orders: int) -> dict[str, float]:

@@ -43,11 +43,14 @@ class Reading:
     machine: int
 
 
-def read(stack: Stack) -> Reading:
-    """The state of things now; two of them make a difference (:func:`spent_s`)."""
+def read(stack: Stack, others: Mapping[int, str] | None = None) -> Reading:
+    """The state of things now; two of them make a difference (:func:`spent_s`).
+
+    ``others`` are processes that the stack's supervisor does not know, by pid.
+    """
     everyone = dict(_everyone())
     roots = {p.pid: _REPLICA.sub("", p.name) for p in stack.processes() if p.pid is not None}
-    roots[os.getpid()] = LOAD
+    roots.update({os.getpid(): LOAD, **(others or {})})
     components: Counter[str] = Counter()
     sessions = {}
     for pid, process in everyone.items():
@@ -76,6 +79,13 @@ def _by_database(before: Reading, after: Reading, total: int) -> Counter[str]:
         ticks[name] += own - before.sessions.get(key, ("", 0))[1]
     ticks["postgres: ended sessions"] = total - sum(ticks.values())
     return ticks
+
+
+def descendants(pid: int) -> list[int]:
+    """Its children and theirs, the eldest first."""
+    everyone = dict(_everyone())
+    found = {other for other in everyone if _component(other, everyone, {pid: "it"})} - {pid}
+    return sorted(found, key=lambda other: (everyone[other].started, other))
 
 
 def _component(pid: int, everyone: Mapping[int, _Process], roots: Mapping[int, str]) -> str | None:

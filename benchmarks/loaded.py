@@ -9,11 +9,10 @@ only a sample: one statement every few milliseconds asks the order service's dat
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -35,11 +34,11 @@ _ENDED = (
 def measure(bench: Bench) -> Measured:
     rate = bench.sizes.loaded_rate or bench.figures["http_orders_per_s"] / 2
     sagas = _Sagas(bench.books)
-    loop = OpenLoop(
-        bench.environment["GATEWAY_URL"], _requests(bench.environment, bench.items, bench.chance), sagas.begun
-    )
+    bodies = _bodies(bench.items, bench.chance, int(rate * bench.sizes.loaded_seconds))
+    requests = order_requests(bench.environment, bodies, run=secrets.token_hex(6))
+    loop = OpenLoop(bench.environment["GATEWAY_URL"], sagas.begun)
     with bench.cpu() as spent:
-        sent = asyncio.run(_run(loop, sagas, rate, bench.sizes.loaded_seconds))
+        sent = asyncio.run(_run(loop, sagas, requests, rate))
     refused = [one for one in sent if one.status != 202]
     if refused:
         raise CannotMeasure(f"{len(refused)} orders were not accepted: {refused[0].status} {refused[0].body[:200]!r}")
@@ -58,10 +57,10 @@ def measure(bench: Bench) -> Measured:
     )
 
 
-async def _run(loop: OpenLoop, sagas: _Sagas, rate: float, seconds: float) -> list[Sent]:
+async def _run(loop: OpenLoop, sagas: _Sagas, requests: Sequence[bytes], rate: float) -> list[Sent]:
     watching = asyncio.create_task(sagas.watch())
     try:
-        sent = await loop.run(per_s=rate, seconds=seconds)
+        sent = await loop.run(requests, per_s=rate)
         await asyncio.wait_for(sagas.all_ended(), _SETTLE_S)
     except TimeoutError as error:
         raise CannotMeasure(f"{len(sagas.under_way)} sagas did not end within {_SETTLE_S:.0f} s") from error
@@ -101,20 +100,23 @@ class _Sagas:
             await asyncio.sleep(_ASKED_EVERY_S)
 
 
-def _requests(environment: Mapping[str, str], items: Sequence[str], chance: Random) -> Callable[[], bytes]:
-    """Each call gives the next request, made on the spot: keys must differ, and orders do."""
+def _bodies(items: Sequence[str], chance: Random, orders: int) -> list[bytes]:
+    """Who orders is in the token, not in the body."""
+    return [
+        json.dumps({k: v for k, v in order(items, chance).items() if k != "userId"}).encode() for _ in range(orders)
+    ]
+
+
+def order_requests(environment: Mapping[str, str], bodies: Sequence[bytes], *, run: str) -> list[bytes]:
+    """POST /orders with each of these bodies, from customers in turn, each with a key of its own."""
     people = people_of(environment)
     tokens = [people.token(customer(f"user-{number}")) for number in range(CUSTOMERS)]
-    run, numbers = secrets.token_hex(6), itertools.count()
-
-    def next_request() -> bytes:
-        number = next(numbers)
-        body = json.dumps({k: v for k, v in order(items, chance).items() if k != "userId"}).encode()
-        head = (
+    return [
+        (
             "POST /api/v1/orders HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n"
             f"Authorization: Bearer {tokens[number % CUSTOMERS]}\r\nIdempotency-Key: {run}-{number}\r\n"
             f"Content-Length: {len(body)}\r\n\r\n"
-        )
-        return head.encode() + body
-
-    return next_request
+        ).encode()
+        + body
+        for number, body in enumerate(bodies)
+    ]

@@ -11,15 +11,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 
 @dataclass(kw_only=True, slots=True)
 class Sent:
-    """One request. Moments are those of ``time.perf_counter``."""
+    """One request. Moments are those of ``time.perf_counter``; ``status`` is 0 when the server broke off."""
 
+    request: bytes
     due_s: float
     sent_s: float = 0.0
     answered_s: float = 0.0
@@ -30,32 +31,35 @@ class Sent:
 class OpenLoop:
     """Requests to one server over as many connections as it takes; a connection is used again once it is free."""
 
-    def __init__(self, url: str, next_request: Callable[[], bytes], answered: Callable[[Sent], None]) -> None:
+    def __init__(self, url: str, answered: Callable[[Sent], None] = lambda _sent: None) -> None:
         parts = urlsplit(url)
         self._address = (parts.hostname or "127.0.0.1", parts.port or 80)
-        self._next_request = next_request
         self._answered = answered
         self._free: deque[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = deque()
 
-    async def run(self, *, per_s: float, seconds: float) -> list[Sent]:
-        """All that were due in that time, answered. Raises OSError or EOFError when the server breaks off."""
+    async def run(self, requests: Sequence[bytes], *, per_s: float | None = None) -> list[Sent]:
+        """Send whole HTTP/1.1 requests, at that pace or all at once; what came of them, once all are answered."""
         started_s = time.perf_counter()
         all_sent = []
-        async with asyncio.TaskGroup() as requests:
-            for number in range(int(per_s * seconds)):
-                sent = Sent(due_s=started_s + number / per_s)
+        async with asyncio.TaskGroup() as tasks:
+            for number, request in enumerate(requests):
+                sent = Sent(request=request, due_s=started_s + (number / per_s if per_s else 0.0))
                 all_sent.append(sent)
-                await asyncio.sleep(sent.due_s - time.perf_counter())
-                requests.create_task(self._send(sent))
+                if per_s:
+                    await asyncio.sleep(sent.due_s - time.perf_counter())
+                tasks.create_task(self._send(sent))
         for _, writer in self._free:
             writer.close()
         return all_sent
 
     async def _send(self, sent: Sent) -> None:
-        reader, writer = self._free.pop() if self._free else await asyncio.open_connection(*self._address)
-        sent.sent_s = time.perf_counter()
-        writer.write(self._next_request())
-        sent.status, sent.body = await _answer(reader)
+        try:
+            reader, writer = self._free.pop() if self._free else await asyncio.open_connection(*self._address)
+            sent.sent_s = time.perf_counter()
+            writer.write(sent.request)
+            sent.status, sent.body = await _answer(reader)
+        except (OSError, EOFError):
+            return
         sent.answered_s = time.perf_counter()
         self._free.append((reader, writer))
         self._answered(sent)

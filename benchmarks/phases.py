@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmarks import growth, http, latency, loaded, saga
+from benchmarks import backlog, growth, hot, http, latency, loaded, memory, relay, saga
 from benchmarks.bench import Bench, Measured
 
 
@@ -25,6 +25,10 @@ PHASES = (
     Phase(name="latency", summary="one order at a time until it is confirmed", measure=latency.measure),
     Phase(name="http", summary="orders over HTTP as fast as they are taken", measure=http.measure),
     Phase(name="loaded", summary="latency at half of that", measure=loaded.measure, needs=("http",)),
+    Phase(name="hot", summary="everybody wants the same item, and there is not enough", measure=hot.measure),
+    Phase(name="relay", summary="one relay and a full outbox", measure=relay.measure),
+    Phase(name="backlog", summary="events that have piled up, and services that start cold", measure=backlog.measure),
+    Phase(name="memory", summary="what our processes hold after many orders", measure=memory.measure),
 )
 
 

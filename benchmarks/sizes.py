@@ -23,6 +23,14 @@ class Sizes:
     growth_orders: int = 10_000
     """Orders of one round there."""
     growth_rounds: int = 2
+    hot_orders: int = 2_000
+    """For one item, of which there is a quarter of that."""
+    relay_rows: int = 50_000
+    backlog: int = 100_000
+    """Events that wait for services that start cold."""
+    memory_orders: int = 200_000
+    """Those of the backlog before count too."""
+    memory_http_seconds: float = 30.0
 
 
 QUICK = Sizes(
@@ -33,4 +41,9 @@ QUICK = Sizes(
     grown=20_000,
     growth_orders=2_000,
     growth_rounds=1,
+    hot_orders=400,
+    relay_rows=10_000,
+    backlog=4_000,
+    memory_orders=8_000,
+    memory_http_seconds=10.0,
 )

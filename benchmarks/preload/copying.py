@@ -63,10 +63,13 @@ def _id_parts(name: str) -> tuple[str, ...]:
     )
 
 
-def copy_statement(table: str, columns: list[Column], marks: Mapping[str, str]) -> str:
-    """``marks`` are the placeholders of the two parameters: slot (text), back (interval)."""
+def copy_statement(table: str, columns: list[Column], marks: Mapping[str, str], instead: Mapping[str, str]) -> str:
+    """``marks`` are the placeholders of the two parameters: slot (text), back (interval).
+
+    ``instead`` gives columns a value of their own.
+    """
     names = ", ".join(column.name for column in columns)
-    values = ", ".join(_value(column, columns, marks) for column in columns)
+    values = ", ".join(instead.get(column.name) or _value(column, columns, marks) for column in columns)
     return f"insert into {table} ({names}) select {values} from {SCHEMA}.{table}"  # noqa: S608
 
 

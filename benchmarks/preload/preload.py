@@ -110,12 +110,14 @@ def check_complete(cursor: Any, copied: tuple[Table, ...]) -> None:
             raise ValueError(f"the preload does not know the table {name}: is it to be copied?")
 
 
-def prepare_copy(cursor: Any, table: Table, marks: Mapping[str, str]) -> str:
-    """Put the rows to be copied aside; the statement that copies them."""
+def prepare_copy(
+    cursor: Any, table: Table, marks: Mapping[str, str], *, instead: Mapping[str, str] | None = None
+) -> str:
+    """Put the rows to be copied aside; the statement that copies them (see :func:`copying.copy_statement`)."""
     cursor.execute(f"create schema if not exists {copying.SCHEMA}")
     columns = _columns(cursor, table)
     cursor.execute(copying.template_statement(table.name, table.rows, columns))
-    return copying.copy_statement(table.name, columns, marks)
+    return copying.copy_statement(table.name, columns, marks, instead or {})
 
 
 def drop_templates(cursor: Any) -> None:
