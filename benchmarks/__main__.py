@@ -77,14 +77,13 @@ def sizes_of(quick: bool, said: Mapping[str, Any]) -> Sizes:
 
 def run(bench: Bench, phases: Sequence[Phase]) -> dict[str, Any]:
     """All phases; what goes into the results file."""
-    details: dict[str, Any] = {}
     started_s = time.perf_counter()
     calibrations_ms = [calibration_ms()]
     for phase in phases:
         console.print(f"[bold]{phase.name}[/]: {phase.summary}")
         measured = phase.measure(bench)
         bench.figures.update(measured.figures)
-        details[phase.name] = dict(measured.details)
+        bench.details[phase.name] = measured.details
         calibrations_ms.append(calibration_ms())
     bench.figures["calibration_ms"] = calibrations_ms
     bench.figures["seconds"] = round(time.perf_counter() - started_s, 1)
@@ -93,7 +92,7 @@ def run(bench: Bench, phases: Sequence[Phase]) -> dict[str, Any]:
     _show(bench.figures)
     return {
         "figures": bench.figures,
-        "details": details,
+        "details": bench.details,
         "sizes": {f.name: getattr(bench.sizes, f.name) for f in fields(Sizes)},
     }
 

@@ -12,9 +12,7 @@ from benchmarks import alone, storage
 from benchmarks.bench import SETTLE_S, Bench, CannotMeasure, Measured, per_order_ms
 from benchmarks.orders import place_in_bulk, wait_until_ended
 from benchmarks.timeseries import per_second
-from gateway.rpc import RpcClient
 from ops.waiting import holds_within
-from shared.errors import TransientError
 
 # Far less than this machine does; only a limit for waiting.
 _SLOWEST_ORDERS_PER_S = 50
@@ -52,17 +50,7 @@ def measure(bench: Bench) -> Measured:
 def _pile_up(bench: Bench, orders: int) -> None:
     """Orders are taken and announced, and nobody listens."""
     with alone.running(bench.stack, "order_service"), alone.running(bench.stack, "order_relay"), bench.rpc() as rpc:
-        if not holds_within(lambda: _answers(rpc), timeout_s=60):
-            raise CannotMeasure("the order service does not answer")
         place_in_bulk(rpc, bench.items, orders, bench.chance)
         if not holds_within(lambda: bench.books.number("order", _UNPUBLISHED) == 0, timeout_s=SETTLE_S):
             raise CannotMeasure("not every event reached the broker")
     bench.say(f"{orders} events wait")
-
-
-def _answers(rpc: RpcClient) -> bool:
-    try:
-        rpc.call("order_service", "health", timeout_s=5)
-    except TransientError:
-        return False
-    return True

@@ -22,10 +22,12 @@ from ops.invariants import Books
 from ops.people import client_of
 from ops.stack import Stack
 from ops.waiting import holds_within
+from shared.errors import TransientError
 
 ALL = "all"
 PRODUCTS = 50
 SETTLE_S = 300.0
+_RPC_READY_S = 60.0
 
 
 class CannotMeasure(click.ClickException):
@@ -42,7 +44,7 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """One run. ``figures`` are those of the phases before."""
+    """One run. ``figures`` and ``details``, by phase, are those of the phases before."""
 
     stack: Stack
     sizes: Sizes
@@ -52,6 +54,7 @@ class Bench:
     client: GatewayClient
     items: list[str]
     figures: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -59,9 +62,12 @@ class Bench:
 
     @contextmanager
     def rpc(self) -> Iterator[RpcClient]:
+        """A client to which the order service has answered."""
         client = RpcClient(self.environment["AMQP_URI"])
         client.start()
         try:
+            if not holds_within(lambda: _answers(client), timeout_s=_RPC_READY_S):
+                raise CannotMeasure(f"the order service did not answer within {_RPC_READY_S:.0f} s")
             yield client
         finally:
             client.close()
@@ -73,6 +79,14 @@ class Bench:
         before = cpu.read(self.stack, others)
         yield spent
         spent.update(cpu.spent_s(before, cpu.read(self.stack, others)))
+
+
+def _answers(client: RpcClient) -> bool:
+    try:
+        client.call("order_service", "health")
+    except TransientError:
+        return False
+    return True
 
 
 def per_order_ms(spent_s: Mapping[str, float], orders: int) -> dict[str, float]:

@@ -16,13 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ops.stack import Stack
-from ops.state import DATABASES
 
 LOAD = "load"
 ELSEWHERE = "elsewhere"
 """Busy time of the machine that belongs to no component: the kernel's own threads, and whatever else runs."""
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-_SESSION = re.compile(rf"postgres: \w+ ({'|'.join(DATABASES)}) ")
+_SESSION = re.compile(r"postgres: \w+ (\w+) [\d.]+\(\d+\)")
 _REPLICA = re.compile(r"-\d+$")
 
 

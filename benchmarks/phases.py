@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmarks import backlog, growth, hot, http, latency, loaded, memory, relay, saga
+from benchmarks import backlog, growth, hot, http, latency, loaded, memory, naive_saga, relay, saga
 from benchmarks.bench import Bench, Measured
+from benchmarks.floor import measure as floor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,18 @@ class Phase:
 
 PHASES = (
     Phase(name="saga", summary="orders placed in bulk until their sagas have ended", measure=saga.measure),
+    Phase(
+        name="naive",
+        summary="the same through services as Nameko's documentation shows them",
+        measure=naive_saga.measure,
+        needs=("saga",),
+    ),
+    Phase(
+        name="floor",
+        summary="the same rows and messages, without anybody thinking about them",
+        measure=floor.measure,
+        needs=("saga",),
+    ),
     Phase(name="growth", summary="the same, empty tables and full ones side by side", measure=growth.measure),
     Phase(name="latency", summary="one order at a time until it is confirmed", measure=latency.measure),
     Phase(name="http", summary="orders over HTTP as fast as they are taken", measure=http.measure),

@@ -23,6 +23,8 @@ class Sizes:
     growth_orders: int = 10_000
     """Orders of one round there."""
     growth_rounds: int = 2
+    naive_orders: int = 1_500
+    floor_orders: int = 20_000
     hot_orders: int = 2_000
     """For one item, of which there is a quarter of that."""
     relay_rows: int = 50_000
@@ -41,6 +43,8 @@ QUICK = Sizes(
     grown=20_000,
     growth_orders=2_000,
     growth_rounds=1,
+    naive_orders=400,
+    floor_orders=4_000,
     hot_orders=400,
     relay_rows=10_000,
     backlog=4_000,

@@ -69,11 +69,12 @@ def copy_statement(table: str, columns: list[Column], marks: Mapping[str, str], 
     ``instead`` gives columns a value of their own.
     """
     names = ", ".join(column.name for column in columns)
-    values = ", ".join(instead.get(column.name) or _value(column, columns, marks) for column in columns)
+    values = ", ".join(instead.get(column.name) or value(column, columns, marks) for column in columns)
     return f"insert into {table} ({names}) select {values} from {SCHEMA}.{table}"  # noqa: S608
 
 
-def _value(column: Column, columns: list[Column], marks: Mapping[str, str]) -> str:
+def value(column: Column, columns: list[Column], marks: Mapping[str, str]) -> str:
+    """What a copy has in this column, as SQL."""
     if column.kind == "time":
         return f"{column.name} - cast({marks['back']} as interval)"
     if column.kind == "json":

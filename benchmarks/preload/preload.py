@@ -115,7 +115,7 @@ def prepare_copy(
 ) -> str:
     """Put the rows to be copied aside; the statement that copies them (see :func:`copying.copy_statement`)."""
     cursor.execute(f"create schema if not exists {copying.SCHEMA}")
-    columns = _columns(cursor, table)
+    columns = columns_of(cursor, table)
     cursor.execute(copying.template_statement(table.name, table.rows, columns))
     return copying.copy_statement(table.name, columns, marks, instead or {})
 
@@ -124,7 +124,8 @@ def drop_templates(cursor: Any) -> None:
     cursor.execute(f"drop schema if exists {copying.SCHEMA} cascade")
 
 
-def _columns(cursor: Any, table: Table) -> list[copying.Column]:
+def columns_of(cursor: Any, table: Table) -> list[copying.Column]:
+    """All that are not made by the database itself, and what is in them."""
     cursor.execute(copying.COLUMNS, (table.name,))
     columns = []
     for name, type_ in cursor.fetchall():
