@@ -84,6 +84,10 @@ bench: $(READY) ## Measure throughput, latency and cost of whole sagas; the last
 bench-quick: $(READY) ## The same on smaller counts, in under three minutes
 	$(BIN)/python -m benchmarks --quick $(ARGS)
 
+.PHONY: bench-page
+bench-page: $(READY) ## Put the results of the last `make bench` into docs/performance.md, with plots
+	$(BIN)/python -m benchmarks.plots --results .bench/results.json $(ARGS)
+
 .PHONY: lock
 lock: $(READY) ## Resolve the dependencies of setup.cfg anew into the two lock files (ARGS="--upgrade" for newer ones)
 	$(COMPILE) --output-file=requirements.lock $(ARGS) setup.cfg
