@@ -89,7 +89,7 @@ class Transaction:
 
     @property
     def now(self) -> datetime:
-        """The database's own clock at the transaction's start (UTC), so replicas with wrong clocks agree on deadlines."""
+        """The database's clock at the transaction's start (UTC): replicas with wrong clocks agree on deadlines."""
         if self._now is None:
             self._now = self.fetch(_NOW)[0].now
         return self._now

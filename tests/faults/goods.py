@@ -21,7 +21,7 @@ from .wishes import Shelf
 
 HOT_ITEMS, PLENTIFUL_ITEMS = 5, 20
 _PLENTY = 10_000_000
-_KNOWN_S = 60.0
+_KNOWN_S = 120.0
 
 
 class Goods:

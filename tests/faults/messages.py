@@ -37,12 +37,17 @@ def poison(arena: Arena) -> int:
     arena.say(f"{len(rounds)} poisonous messages")
     with closing(Broker(arena.environment["AMQP_URI"])) as broker:
         for message, event_type in rounds:
-            send_poison(arena, broker, message, event_type)
+            publish_poison(arena, broker, message, event_type)
             time.sleep(0.02)
     return len(rounds)
 
 
-def send_poison(arena: Arena, broker: Broker, message: Message, event_type: str) -> None:
+def send_poison(arena: Arena, message: Message, event_type: str) -> None:
+    with closing(Broker(arena.environment["AMQP_URI"])) as broker:
+        publish_poison(arena, broker, message, event_type)
+
+
+def publish_poison(arena: Arena, broker: Broker, message: Message, event_type: str) -> None:
     """To every consumer of the event; each must set it aside."""
     body, properties = message
     queues = [work_queue(consumer.service, event_type) for consumer in CHOREOGRAPHY.events[event_type].consumers]
@@ -97,7 +102,7 @@ def lose_dead_letter_queue(arena: Arena) -> int:
     with healed_by_topology(arena.infrastructure), closing(Broker(arena.environment["AMQP_URI"])) as broker:
         _delete_queue(arena, dead_letter_queue(queue))
         for _ in range(count := 5):
-            send_poison(arena, broker, message, event.type)
+            publish_poison(arena, broker, message, event.type)
         time.sleep(3.0)
     return 1 + count
 

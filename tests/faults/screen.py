@@ -51,7 +51,7 @@ def show_found(found: Found) -> None:
     words = "seen" if found.is_found else "[bold red]not seen[/]"
     mark = "[green]✓[/]" if found.is_found else "[bold red]✗[/]"
     console.print(f"{mark} seeded error {found.error.name} with {found.error.fault}: {words}")
-    for complaint in found.shown or found.outcome.complaints:
+    for complaint in (found.shown or found.outcome.complaints)[:3]:
         console.print(f"  [dim]{escape(complaint)}[/]")
 
 
@@ -60,10 +60,9 @@ def conclude(verdict: Verdict, found: Sequence[Found], seed: int, took_s: float)
         console.print(_summary(verdict.outcomes))
     if found:
         console.print(_seeded_summary(found))
-    orders, faults = (sum(getattr(o, name) for o in verdict.outcomes) for name in ("orders", "injected"))
-    kept = "[green]every promise kept[/]" if verdict.is_good else "[bold red]a promise was broken[/]"
-    seen = f", {sum(f.is_found for f in found)} of {len(found)} seeded errors seen" if found else ""
-    console.print(f"{kept}: {orders} orders, {faults} faults{seen}, {took_s:.0f} s, seed {seed}")
+    said = [_kept(verdict)] if verdict.outcomes else []
+    said += [f"{sum(f.is_found for f in found)} of {len(found)} seeded errors seen"] if found else []
+    console.print(f"{', '.join(said)}, {took_s:.0f} s, seed {seed}")
     if verdict.evidence:
         console.print(f"evidence: {verdict.evidence} (logs beside it; the next run deletes them)")
 
@@ -87,6 +86,12 @@ def soak_as_json(soaked: Soaked, seed: int) -> str:
     grown = [f"{trend.of} {trend.kind}" for trend in soaked.trends if trend.is_growing]
     figures = {"orders": soaked.orders, "faults": soaked.injected, "growing": grown, "broken": soaked.complaints}
     return json.dumps({"seed": seed, "good": soaked.is_good, **figures})
+
+
+def _kept(verdict: Verdict) -> str:
+    orders, faults = (sum(getattr(o, name) for o in verdict.outcomes) for name in ("orders", "injected"))
+    kept = "[green]every promise kept[/]" if verdict.is_good else "[bold red]a promise was broken[/]"
+    return f"{kept}: {orders} orders, {faults} faults"
 
 
 def as_json(verdict: Verdict, found: Sequence[Found], seed: int) -> str:

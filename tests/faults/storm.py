@@ -9,13 +9,11 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from pika.exceptions import AMQPError
 
 from ops.errors import StackError
-from tests.harness.broker import Broker
 
 from . import strokes
 from .fault import Arena, ArenaKind, Fault
@@ -27,8 +25,7 @@ Stroke = Callable[[Arena], None]
 
 
 def _some_poison(arena: Arena) -> None:
-    with closing(Broker(arena.environment["AMQP_URI"])) as broker:
-        send_poison(arena, broker, arena.chance.choice(FOR_ANY_EVENT), "ORDER_CREATED")
+    send_poison(arena, arena.chance.choice(FOR_ANY_EVENT), "ORDER_CREATED")
 
 
 # One thread strikes our own processes, the other what they stand on: so that each finds the other's damage.
