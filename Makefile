@@ -84,9 +84,16 @@ format: $(READY) ## Format the code and sort its imports
 contract: $(READY) ## Write rabbitmq/definitions.json and docs/events.md anew from rabbitmq/choreography.yml
 	$(BIN)/python -m shared.choreography write
 
-.PHONY: bench-quick
-bench-quick: $(READY) ## Measure throughput and latency on small counts; the last line is JSON
-	$(BIN)/python -m benchmarks.quick $(ARGS)
+.PHONY: bench bench-quick
+bench: $(READY) ## Measure throughput, latency and cost of whole sagas; the last line is JSON (ARGS="--only http")
+	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-quick: $(READY) ## The same on smaller counts, in under three minutes
+	$(BIN)/python -m benchmarks --quick $(ARGS)
+
+.PHONY: bench-page
+bench-page: $(READY) ## Put the results of the last `make bench` into docs/performance.md, with plots
+	$(BIN)/python -m benchmarks.plots --results .bench/results.json $(ARGS)
 
 .PHONY: lock
 lock: $(READY) ## Resolve the dependencies of setup.cfg anew into the two lock files (ARGS="--upgrade" for newer ones)

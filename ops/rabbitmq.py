@@ -28,6 +28,8 @@ STAGE = 1
 ADMINISTRATOR = "administrator"
 _SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 _CONTROL = Path("/usr/lib/rabbitmq/bin/rabbitmqctl")
+# It starts an Erlang machine of its own, which takes seconds where others want the processor too.
+_CONTROL_TIMEOUT_S = 60
 _EPMD_MARKER = "ORDERSAGA_EPMD"
 
 _STACK_SETTINGS = """\
@@ -142,7 +144,7 @@ class Node:
     def evaluate(self, expression: str) -> str:
         """Run an Erlang expression on the node and return what it printed."""
         command = [str(_CONTROL), "--quiet", "eval", expression]
-        done = run_once(command, environment=self._environment(), timeout_s=30)
+        done = run_once(command, environment=self._environment(), timeout_s=_CONTROL_TIMEOUT_S)
         if done.returncode != 0:
             raise StackError(f"rabbitmqctl failed: {done.stdout.strip()[-300:]}", log=self.folder.log("rabbitmq"))
         return done.stdout

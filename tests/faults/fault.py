@@ -32,6 +32,8 @@ class ArenaKind(Enum):
     """Services and database have a clock that can be set."""
     CRASHING = "crashing"
     """The crash points named in the code are armed."""
+    CABLED = "cabled"
+    """The same; what goes to broker and databases passes through a network whose cables can be pulled."""
     SMALL_DISK = "small disk"
     """The database lies on a disk that can be filled."""
 
@@ -57,6 +59,8 @@ class Arena:
     is_quick: bool = False
     proxies: Any = None
     cluster: Any = None
+    clocks: Any = None
+    network: Any = None
 
 
 class Fault(Protocol):

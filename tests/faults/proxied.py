@@ -17,14 +17,20 @@ from ops.state import DATABASE_VARIABLES
 
 from .arena import Wanted, arena_of, arena_settings
 from .fault import Arena, ArenaKind, Fault, Simple
-from .proxy import Damage, Link, Proxies
+from .proxy import Damage, Link, Listen, Proxies
 
-_LINKS = {"broker": "AMQP_URI", **{f"database of {name}": variable for name, variable in DATABASE_VARIABLES.items()}}
+LINKS = {"broker": "AMQP_URI", **{f"database of {name}": variable for name, variable in DATABASE_VARIABLES.items()}}
 
 
 @contextmanager
 def proxied(wanted: Wanted) -> Iterator[Arena]:
     """Two stacks: one is only broker and databases, the other one reaches them through a proxy for each."""
+    with behind_links(wanted, {}) as arena:
+        yield replace(arena, kind=ArenaKind.PROXIED)
+
+
+@contextmanager
+def behind_links(wanted: Wanted, listen: Mapping[str, Listen]) -> Iterator[Arena]:
     servers = Stack(wanted.folder.with_name(f"{wanted.folder.name}-servers"), report=wanted.say)
     stack = Stack(wanted.folder, report=wanted.say)
     stack.down(delete_data=True)
@@ -33,19 +39,21 @@ def proxied(wanted: Wanted) -> Iterator[Arena]:
         open_.callback(servers.down)
         servers.up(infrastructure_only=True)
         direct = {**servers.environment(), **servers.administrator()}
-        proxies = open_.enter_context(Proxies({name: _port(direct[variable]) for name, variable in _LINKS.items()}))
+        targets = {name: _port(direct[variable]) for name, variable in LINKS.items()}
+        proxies = open_.enter_context(Proxies(targets, listen))
         open_.callback(stack.down)
         _up(stack, wanted, direct, proxies)
         yield _arena(stack, servers, wanted, proxies)
 
 
 def _up(stack: Stack, wanted: Wanted, direct: Mapping[str, str], proxies: Proxies) -> None:
-    through = {
-        variable: direct[variable].replace(f":{_port(direct[variable])}/", f":{proxies.links[name].port}/")
-        for name, variable in _LINKS.items()
-    }
+    through = {variable: _through(direct[variable], proxies.links[name]) for name, variable in LINKS.items()}
     settings = arena_settings(wanted)
     stack.up(settings=settings, replicas=wanted.replicas, external=through, migrate=False, apply_topology=False)
+
+
+def _through(url: str, link: Link) -> str:
+    return url.replace(f"@127.0.0.1:{_port(url)}/", f"@{link.host}:{link.port}/")
 
 
 def _port(url: str) -> int:
@@ -55,10 +63,11 @@ def _port(url: str) -> int:
 
 
 def _arena(stack: Stack, servers: Stack, wanted: Wanted, proxies: Proxies) -> Arena:
+    """Whoever looks at the servers goes past the links."""
     arena = arena_of(stack, wanted)
-    direct = {variable: servers.environment()[variable] for variable in _LINKS.values()}
+    direct = {variable: servers.environment()[variable] for variable in LINKS.values()}
     environment = {**arena.environment, **direct, **servers.administrator()}
-    return replace(arena, kind=ArenaKind.PROXIED, infrastructure=servers, environment=environment, proxies=proxies)
+    return replace(arena, infrastructure=servers, environment=environment, proxies=proxies)
 
 
 @dataclass(frozen=True, kw_only=True)

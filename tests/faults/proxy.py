@@ -24,6 +24,14 @@ _ANSWER_WITHIN_S = 15.0
 _LINGER_NOT = struct.pack("ii", 1, 0)  # closing sends a reset instead of the rest
 
 
+Listen = Callable[[int], socket.socket]
+"""Makes a socket that listens on this port, or on any if it is 0."""
+
+
+def on_loopback(port: int) -> socket.socket:
+    return socket.create_server(("127.0.0.1", port), backlog=128)
+
+
 class Damage(Enum):
     RESET = "reset"
     """Every connection is reset, once; new ones are good."""
@@ -40,8 +48,9 @@ class Damage(Enum):
 class Link:
     """From a port of its own to one server. Its methods are for other threads, but for those with an underscore."""
 
-    def __init__(self, name: str, target_port: int, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, name: str, target_port: int, loop: asyncio.AbstractEventLoop, listen: Listen) -> None:
         self.name = name
+        self._listen_on = listen
         self._target_port = target_port
         self._loop = loop
         self._server: asyncio.Server | None = None
@@ -49,7 +58,7 @@ class Link:
         self._passing = asyncio.Event()
         self._passing.set()
         self._delays = False
-        self.port = 0
+        self.host, self.port = "", 0
 
     @contextmanager
     def damaged(self, damage: Damage) -> Iterator[None]:
@@ -75,8 +84,9 @@ class Link:
 
     async def _listen(self) -> None:
         if self._server is None:
-            self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
-            self.port = self._server.sockets[0].getsockname()[1]
+            listener = self._listen_on(self.port)
+            self.host, self.port = listener.getsockname()
+            self._server = await asyncio.start_server(self._accept, sock=listener)
 
     async def _shut(self) -> None:
         if self._server is not None:
@@ -185,12 +195,18 @@ def _reset(writer: asyncio.StreamWriter) -> None:
 
 
 class Proxies:
-    """A link for each of the ``targets`` (name → port), in a thread of their own. Use as a context manager."""
+    """A link for each of the ``targets`` (name → port), in a thread of their own. Use as a context manager.
 
-    def __init__(self, targets: Mapping[str, int]) -> None:
+    ``listen``: where a link's clients find it, by its name.
+    """
+
+    def __init__(self, targets: Mapping[str, int], listen: Mapping[str, Listen] | None = None) -> None:
+        places = listen or {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxies", daemon=True)
-        self.links = {name: Link(name, port, self._loop) for name, port in targets.items()}
+        self.links = {
+            name: Link(name, port, self._loop, places.get(name, on_loopback)) for name, port in targets.items()
+        }
 
     def __enter__(self) -> Proxies:
         self._thread.start()

@@ -134,8 +134,12 @@ def test_refuse_lets_nobody_in_until_it_is_healed(link: Link, client: socket.soc
 def test_a_server_that_is_gone_looks_gone() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    with Proxies({"nobody": port}) as proxies:
-        link = proxies.links["nobody"]
-        client = socket.create_connection(("127.0.0.1", link.port), timeout=PATIENCE_S)
-        with closing(client), pytest.raises(ConnectionResetError):
-            client.recv(1024)
+    with Proxies({"nobody": port}) as proxies, socket.socket() as client:
+        client.settimeout(PATIENCE_S)
+        with pytest.raises(ConnectionResetError):
+            hear(client, proxies.links["nobody"].port)
+
+
+def hear(client: socket.socket, port: int) -> bytes:
+    client.connect(("127.0.0.1", port))
+    return client.recv(1024)

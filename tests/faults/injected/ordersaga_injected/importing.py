@@ -37,7 +37,7 @@ class _Loader(SourceFileLoader):
         """What is rewritten is neither taken from the cache of compiled files nor put there."""
         raise OSError("not cached")
 
-    def source_to_code(self, data: Any, path: Any, *, _optimize: int = -1) -> Any:
+    def source_to_code(self, data: Any, path: Any, *, _optimize: int = -1) -> Any:  # type: ignore[override]
         source = data.decode() if isinstance(data, bytes) else data
         for rewrite in _rewrites:
             source = rewrite(source)

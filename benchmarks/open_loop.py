@@ -1,0 +1,71 @@
+"""HTTP requests at a given pace, whatever the server does: one is sent when its time has come, answered or not.
+
+Owns: pacing, connections, sending, and the moments that count. Must not know: what the requests mean.
+
+Open loop: a latency counts from the moment a request was due, so that a server that stalls is charged for everybody who
+would have come meanwhile (no coordinated omission).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+
+@dataclass(kw_only=True, slots=True)
+class Sent:
+    """One request. Moments are those of ``time.perf_counter``; ``status`` is 0 when the server broke off."""
+
+    request: bytes
+    due_s: float
+    sent_s: float = 0.0
+    answered_s: float = 0.0
+    status: int = 0
+    body: bytes = b""
+
+
+class OpenLoop:
+    """Requests to one server over as many connections as it takes; a connection is used again once it is free."""
+
+    def __init__(self, url: str, answered: Callable[[Sent], None] = lambda _sent: None) -> None:
+        parts = urlsplit(url)
+        self._address = (parts.hostname or "127.0.0.1", parts.port or 80)
+        self._answered = answered
+        self._free: deque[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = deque()
+
+    async def run(self, requests: Sequence[bytes], *, per_s: float | None = None) -> list[Sent]:
+        """Send whole HTTP/1.1 requests, at that pace or all at once; what came of them, once all are answered."""
+        started_s = time.perf_counter()
+        all_sent = []
+        async with asyncio.TaskGroup() as tasks:
+            for number, request in enumerate(requests):
+                sent = Sent(request=request, due_s=started_s + (number / per_s if per_s else 0.0))
+                all_sent.append(sent)
+                if per_s:
+                    await asyncio.sleep(sent.due_s - time.perf_counter())
+                tasks.create_task(self._send(sent))
+        for _, writer in self._free:
+            writer.close()
+        return all_sent
+
+    async def _send(self, sent: Sent) -> None:
+        try:
+            reader, writer = self._free.pop() if self._free else await asyncio.open_connection(*self._address)
+            sent.sent_s = time.perf_counter()
+            writer.write(sent.request)
+            sent.status, sent.body = await _answer(reader)
+        except (OSError, EOFError):
+            return
+        sent.answered_s = time.perf_counter()
+        self._free.append((reader, writer))
+        self._answered(sent)
+
+
+async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    head = (await reader.readuntil(b"\r\n\r\n")).lower()
+    length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0])
+    return int(head.split(b" ", 2)[1]), await reader.readexactly(length)
