@@ -16,7 +16,7 @@ from tests.harness.broker import Broker
 from tests.harness.poison import BY_CODE, INVALID_PAYLOAD, UNKNOWN_VERSION, Message
 
 from .fault import Arena, Fault, Simple
-from .processes import names_of, wait_for
+from .processes import DidNotHappen, names_of, wait_for
 
 CHOREOGRAPHY = load_choreography()
 CONSUMED = [event for event in CHOREOGRAPHY.events.values() if event.consumers]
@@ -100,16 +100,18 @@ def lose_dead_letter_queue(arena: Arena) -> int:
     message = UNKNOWN_VERSION["a newer version"]
     arena.say(f"delete {dead_letter_queue(queue)}, then send poison there")
     with healed_by_topology(arena.infrastructure), closing(Broker(arena.environment["AMQP_URI"])) as broker:
-        _delete_queue(arena, dead_letter_queue(queue))
+        _delete_queue(arena, broker, dead_letter_queue(queue))
         for _ in range(count := 5):
             publish_poison(arena, broker, message, event.type)
         time.sleep(3.0)
     return 1 + count
 
 
-def _delete_queue(arena: Arena, queue: str) -> None:
+def _delete_queue(arena: Arena, broker: Broker, queue: str) -> None:
     """It is empty: what was in it was read when the fault before this one had settled."""
-    ManagementApi(arena.environment["ADMIN_MANAGEMENT_URL"]).request("DELETE", f"/api/queues/%2F/{queue}?if-empty=true")
+    if broker.depth(queue):
+        raise DidNotHappen(f"{queue} is not empty: what is in it would be gone")
+    ManagementApi(arena.environment["ADMIN_MANAGEMENT_URL"]).request("DELETE", f"/api/queues/%2F/{queue}")
 
 
 MESSAGES: tuple[Fault, ...] = (

@@ -78,7 +78,7 @@ def disk_alarm(arena: Arena, seconds: float) -> None:
     arena.say(f"disk alarm for {seconds:.1f} s")
     with _told(
         arena.infrastructure,
-        'rabbit_disk_monitor:set_disk_free_limit("1000TB").',
+        'rabbit_disk_monitor:set_disk_free_limit("1000000GB").',
         'rabbit_disk_monitor:set_disk_free_limit("50MB").',
     ):
         _wait_for_alarm(arena, "disk")
