@@ -163,6 +163,7 @@ class OrderPlacer:
             _fail(batch, ServiceFailed("The orders could not be sent"))
             raise
         else:
+            # crash point: gateway.answered
             for waiting, answer in zip(batch, answers, strict=True):
                 _tell(waiting, answer)
 

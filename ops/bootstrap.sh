@@ -29,12 +29,23 @@ flock -n 9 || {
 is_python_3_11() { "$1" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; }
 can_make_venvs() { "$1" -c 'import ensurepip, venv' 2>/dev/null; }
 
+# Debian's own build first: it is optimised with a profile, and services ran a third faster on it than on one that
+# pyenv had compiled with its defaults. One that can make virtual environments at all goes before one that cannot yet.
+candidates() { printf '%s\n' /usr/bin/python3.11 python3.11 python3; }
+is_usable() { command -v "$1" >/dev/null 2>&1 && is_python_3_11 "$1"; }
+
 find_python() {
-    for candidate in "${PYTHON:-}" python3.11 /usr/bin/python3.11 python3; do
-        if [ -n "$candidate" ] && command -v "$candidate" >/dev/null 2>&1 && is_python_3_11 "$candidate"; then
-            command -v "$candidate"
-            return 0
-        fi
+    if [ -n "${PYTHON:-}" ] && is_usable "$PYTHON"; then
+        command -v "$PYTHON"
+        return 0
+    fi
+    for wish in can_make_venvs is_usable; do
+        for candidate in $(candidates); do
+            if is_usable "$candidate" && "$wish" "$candidate"; then
+                command -v "$candidate"
+                return 0
+            fi
+        done
     done
     return 1
 }

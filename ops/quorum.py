@@ -17,16 +17,20 @@ _TIMEOUT_S = 30.0
 # A healthy queue elects its leader within milliseconds of the node's start.
 _PATIENCE_S = 2.0
 
-# Names every quorum queue without a leader, after doing `{remedy}` for it.
+# Names every quorum queue without a leader on any running node, after doing `{remedy}` for its member on this one.
 _LEADERLESS = """
+Led = [element(1, State)
+       || Node <- rabbit_nodes:all_running(),
+          States <- [rpc:call(Node, ets, tab2list, [ra_state], 10000)], is_list(States),
+          State <- States, element(2, State) == leader],
 [begin
-   {{Name, _}} = Server = amqqueue:get_pid(Queue),
+   Server = {{Name, node()}},
    {remedy},
    element(4, amqqueue:get_name(Queue))
  end
  || Queue <- rabbit_amqqueue:list_by_type(rabbit_quorum_queue),
-    [] == [State || State <- ets:lookup(ra_state, element(1, amqqueue:get_pid(Queue))),
-                    element(2, State) == leader]].
+    {{Name, _}} <- [amqqueue:get_pid(Queue)],
+    not lists:member(Name, Led)].
 """
 _JUST_LOOK = "{Name, Server}"
 # Starts the queue's server if it is down, and has it elect a leader: itself, on a single node.

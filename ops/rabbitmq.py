@@ -22,11 +22,14 @@ from ops.errors import StackError
 from ops.folder import PROJECT_FOLDER, StackFolder, write_atomically
 from ops.processes import ProcessSpec, base_environment, run_once
 from ops.state import StackState
+from shared.messaging.addresses import split_addresses
 
 STAGE = 1
 ADMINISTRATOR = "administrator"
 _SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 _CONTROL = Path("/usr/lib/rabbitmq/bin/rabbitmqctl")
+# It starts an Erlang machine of its own, which takes seconds where others want the processor too.
+_CONTROL_TIMEOUT_S = 60
 _EPMD_MARKER = "ORDERSAGA_EPMD"
 
 _STACK_SETTINGS = """\
@@ -141,16 +144,26 @@ class Node:
     def evaluate(self, expression: str) -> str:
         """Run an Erlang expression on the node and return what it printed."""
         command = [str(_CONTROL), "--quiet", "eval", expression]
-        done = run_once(command, environment=self._environment(), timeout_s=30)
+        done = run_once(command, environment=self._environment(), timeout_s=_CONTROL_TIMEOUT_S)
         if done.returncode != 0:
             raise StackError(f"rabbitmqctl failed: {done.stdout.strip()[-300:]}", log=self.folder.log("rabbitmq"))
         return done.stdout
 
 
 def why_unreachable(uri: str) -> str | None:
-    """None when an AMQP login works, else the reason in one line."""
+    """None when an AMQP login works, on any one of the nodes that the URI names; else the reason in one line."""
+    reasons = []
+    for address in split_addresses(uri):
+        reason = _why_node_unreachable(address)
+        if reason is None:
+            return None
+        reasons.append(reason)
+    return "; ".join(reasons) or "the URI names no broker"
+
+
+def _why_node_unreachable(address: str) -> str | None:
     try:
-        parameters = pika.URLParameters(normal_uri(uri))
+        parameters = pika.URLParameters(normal_uri(address))
         parameters.socket_timeout = parameters.stack_timeout = parameters.blocked_connection_timeout = 3.0
         pika.BlockingConnection(parameters).close()
     except (AMQPError, OSError, ValueError) as error:

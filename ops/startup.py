@@ -192,7 +192,7 @@ class Startup:
 
     def apply_topology(self) -> None:
         """Bring exchanges, queues and bindings onto the broker and see every queue alive."""
-        definitions = topology.load_definitions()
+        definitions = topology.for_nodes(topology.load_definitions(), self.state.amqp_uri())
         management = self.state.management_url(rabbitmq.ADMINISTRATOR)
         if self.state.private_broker:
             api = ManagementApi(management or "")

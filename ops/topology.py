@@ -17,6 +17,7 @@ from ops.errors import StackError
 from ops.folder import PROJECT_FOLDER
 from ops.management import ManagementApi
 from ops.rabbitmq import hashed_password, normal_uri
+from shared.messaging.addresses import split_addresses
 
 Definitions = dict[str, Any]
 DEFINITIONS_FILE = PROJECT_FOLDER / "rabbitmq" / "definitions.json"
@@ -57,8 +58,22 @@ def for_vhost(definitions: Definitions) -> Definitions:
     }
 
 
+def for_nodes(definitions: Definitions, amqp_uri: str) -> Definitions:
+    """What a broker of several nodes needs: every queue on several of them.
+
+    A classic queue lives on one node, and while that node is away nobody can consume from it, declare it anew or delete
+    it; on a single node it is the faster one.
+    """
+    if len(split_addresses(amqp_uri)) == 1:
+        return definitions
+    queues = [{**q, "arguments": {"x-queue-type": "quorum", **q.get("arguments", {})}} for q in definitions["queues"]]
+    return {**definitions, "queues": queues}
+
+
 def vhost_of(amqp_uri: str) -> str:
-    return unquote(urlsplit(normal_uri(amqp_uri)).path[1:])
+    """All nodes of one URI have the same vhosts: they are one broker."""
+    first, *_ = split_addresses(amqp_uri)
+    return unquote(urlsplit(normal_uri(first)).path[1:])
 
 
 def apply_to_private_broker(api: ManagementApi, definitions: Definitions, passwords: Mapping[str, str]) -> None:
@@ -106,9 +121,10 @@ def _conflict(kind: str, name: str, why: str) -> StackError:
 def apply_over_amqp(amqp_uri: str, definitions: Definitions) -> None:
     """Declare exchanges, queues and bindings; policies and users cannot be declared this way."""
     try:
-        parameters = pika.URLParameters(normal_uri(amqp_uri))
-        parameters.blocked_connection_timeout = 30
-        connection = pika.BlockingConnection(parameters)
+        nodes = [pika.URLParameters(normal_uri(address)) for address in split_addresses(amqp_uri)]
+        for parameters in nodes:
+            parameters.blocked_connection_timeout = 30
+        connection = pika.BlockingConnection(nodes)
     except (AMQPError, OSError, ValueError) as error:
         raise StackError(f"cannot connect to the broker of AMQP_URI: {error!r}") from error
     try:

@@ -49,6 +49,8 @@ class OrderService:
         valid = [request for request in read if isinstance(request, placing.Request)]
         with transaction(self.database) as tx:
             outcomes = iter(placing.place_orders(tx, valid, self.settings))
+            # crash point: placing.uncommitted
+        # crash point: placing.committed
         return [requests.outcome_answer(next(outcomes) if isinstance(r, placing.Request) else r) for r in read]
 
     @rpc

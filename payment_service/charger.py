@@ -80,6 +80,7 @@ class Charger:
                 self._arrived.wait()
                 self._arrived = Event()
             batch, self._results = self._results[:RESULTS_AT_ONCE], self._results[RESULTS_AT_ONCE:]
+            # crash point: charger.collected
             if batch and (follow_up := self._save_for_certain(batch)):
                 # Beside this thread: while the pool is full, answers go on being saved.
                 eventlet.spawn_n(self.submit, follow_up)
@@ -94,6 +95,7 @@ class Charger:
         self._wake_up()
 
     def _call(self, attempt: Attempt) -> None:
+        # crash point: charger.leased
         try:
             answer = self._answer_to(attempt)
         except CircuitOpen:
@@ -106,6 +108,7 @@ class Charger:
             # Not knowing what happened is the one safe reading of an error nobody thought of.
             log.error("provider_call_failed", attempt_id=str(attempt.id), kind=attempt.kind, exc_info=error)
             answer = Unanswered()
+        # crash point: charger.called
         self._add_results([Result(attempt=attempt, answer=answer)])
 
     def _answer_to(self, attempt: Attempt) -> Approved | Declined | Processing | Voided | Unanswered:

@@ -113,6 +113,7 @@ class WebhookSender:
     def _send(self, webhook: book.DueWebhook) -> None:
         try:
             problem = self._problem_of(webhook)
+            # crash point: psp.webhook_sent
             with self._engine.begin() as connection:
                 self._record(connection, webhook, problem)
         except Exception as error:

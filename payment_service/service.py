@@ -87,6 +87,7 @@ class Charging(DependencyProvider):
 
     def _save(self, results: Any) -> Any:
         with self.lease_given_up_when_unsure(), transaction(self._sessions) as tx:
+            # crash point: charger.saving
             return handlers.record_results(tx, results, self._settings, self.worker_id)
 
     @contextmanager
@@ -197,6 +198,7 @@ class PaymentService:
         """Answer a request; what it began is called after the commit, and its outcome not waited for."""
         with self.charging.lease_given_up_when_unsure(), transaction(self.database) as tx:
             answer, attempts = request(tx, *arguments, self.settings, self.charging.worker_id)
+        # crash point: charger.requested
         self.charging.submit_soon(attempts)
         return answer
 
@@ -222,6 +224,7 @@ class PaymentService:
         handle = partial(handlers.apply_events, settings=self.settings, worker_id=self.charging.worker_id)
         with self.charging.lease_given_up_when_unsure():
             attempts = apply_once(self.database, events, handle, horizon=self.settings.inbox_horizon)
+        # crash point: charger.begun
         # After the commit: no transaction is open while the provider is called.
         self.charging.submit(attempts)
 
@@ -236,4 +239,5 @@ class PaymentService:
     def take_over_lapsed_attempts(self) -> None:
         with self.charging.lease_given_up_when_unsure(), transaction(self.database) as tx:
             attempts = handlers.take_over(tx, self.charging.worker_id, self.settings)
+        # crash point: charger.taken_over
         self.charging.submit(attempts)

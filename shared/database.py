@@ -6,14 +6,16 @@ Must not know: any table.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Protocol
+from functools import lru_cache
+from typing import Any, Protocol, cast
 
 import orjson
-from sqlalchemy import Row, TextClause, text
+from sqlalchemy import CursorResult, Row, TextClause, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -49,7 +51,8 @@ ENGINE_OPTIONS: dict[str, Any] = {
     "connect_args": CONNECT_ARGS,
 }
 
-_NOW = text("select transaction_timestamp()")
+_NOW = text("select transaction_timestamp() as now")
+_PARAMETER = re.compile(r"(?<![:\w\\]):(\w+)")
 _BUSY = {"40001", "40P01", "55P03", "57014"}  # serialization, deadlock, lock timeout, statement timeout
 # 08 connection, 53 resources (too many clients, disk full), 57P shutdown and crash, 58 system error
 _AWAY = ("08", "53", "57P", "58", "25006")
@@ -76,23 +79,68 @@ class SessionFactory:
 class Transaction:
     """An open transaction and the one moment everything in it happens at.
 
-    ``now`` is the database's own clock at its start (UTC), so replicas with wrong clocks agree on deadlines.
+    Round trips are what a small batch costs most of: what is written waits, and goes with the next question or the end.
     """
 
-    def __init__(self, session: Session, now: datetime) -> None:
+    def __init__(self, session: Session, now: datetime | None = None) -> None:
         self.session = session
-        self.now = now
+        self._now = now
+        self._unsent: list[tuple[TextClause, dict[str, Any]]] = []
+
+    @property
+    def now(self) -> datetime:
+        """The database's clock at the transaction's start (UTC): replicas with wrong clocks agree on deadlines."""
+        if self._now is None:
+            self._now = self.fetch(_NOW)[0].now
+        return self._now
 
     def fetch(self, statement: TextClause, **parameters: Any) -> Sequence[Row[Any]]:
-        return self.session.execute(statement, parameters).fetchall()
+        """Rows. Lists among ``parameters`` are arrays of texts: cast them in the statement to what they are."""
+        unsent, self._unsent = self._unsent, []
+        return self._send([*unsent, (statement, parameters)]).fetchall()
 
     def execute(self, statement: TextClause, **parameters: Any) -> None:
-        self.session.execute(statement, parameters)
+        """Run it together with the next question, or at the end."""
+        self._unsent.append((statement, parameters))
 
     def save(self, statement: TextClause, rows: Sequence[dict[str, Any]], **parameters: Any) -> None:
         """Run ``statement`` with its parameter ``:rows``, for a json_to_recordset; nothing to do without rows."""
         if rows:
-            self.session.execute(statement, {"rows": rows_json(rows), **parameters})
+            self.execute(statement, rows=rows_json(rows), **parameters)
+
+    def flush(self) -> None:
+        """Send what waits, in order."""
+        unsent, self._unsent = self._unsent, []
+        if unsent:
+            self._send(unsent)
+
+    def happens_at(self, now: datetime) -> None:
+        """What the database said along with something else."""
+        self._now = now
+
+    def _send(self, statements: Sequence[tuple[TextClause, dict[str, Any]]]) -> CursorResult[Any]:
+        """The rows of the last one."""
+        together = _together(tuple(statement for statement, _ in statements))
+        parameters = {
+            f"{name}_{number}": value for number, (_, own) in enumerate(statements) for name, value in own.items()
+        }
+        return cast("CursorResult[Any]", self.session.execute(together, _bound(parameters)))
+
+
+def _bound(parameters: dict[str, Any]) -> dict[str, Any]:
+    return {name: _array(value) if isinstance(value, list) else value for name, value in parameters.items()}
+
+
+def _array(values: list[str]) -> str:
+    """PostgreSQL's own notation: one constant to read, where psycopg2 would send an expression with a part for each."""
+    quoted = (value.replace("\\", "\\\\").replace('"', '\\"') for value in values)
+    return "{" + ",".join(f'"{value}"' for value in quoted) + "}"
+
+
+@lru_cache(maxsize=500)
+def _together(statements: tuple[TextClause, ...]) -> TextClause:
+    """One text of several statements, the parameters of each with its number behind their names."""
+    return text(";\n".join(_PARAMETER.sub(rf":\1_{number}", s.text) for number, s in enumerate(statements)))
 
 
 @contextmanager
@@ -104,8 +152,11 @@ def transaction(sessions: Sessions) -> Iterator[Transaction]:
     is unknown, which every handler must bear (inbox and idempotency keys see to that).
     """
     with translated_errors(), sessions.get_session(close_on_exit=True) as session:
-        now: datetime = session.execute(_NOW).scalar_one()
-        yield Transaction(session, now)
+        tx = Transaction(session)
+        yield tx
+        tx.flush()
+        # crash point: transaction.uncommitted
+    # crash point: transaction.committed
 
 
 @contextmanager
@@ -164,6 +215,7 @@ def in_rounds(sessions: Sessions, work: Callable[[Transaction], int], *, full: i
     for _ in range(most_rounds):
         with transaction(sessions) as tx:
             done = work(tx)
+        # crash point: timer.round_committed
         if done < full:
             return
 

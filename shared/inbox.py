@@ -40,11 +40,11 @@ class InboxTable:
 # Sorted, so that two replicas with overlapping batches wait for each other instead of deadlocking.
 _CLAIM = text("""
 insert into inbox (event_id, event_type, received_at)
-select distinct event_id, cast(:event_type as text), cast(:now as timestamptz)
+select distinct event_id, cast(:event_type as text), transaction_timestamp()
 from unnest(cast(:ids as uuid[])) as ids(event_id)
 order by event_id
 on conflict do nothing
-returning event_id
+returning event_id, transaction_timestamp() as now
 """)
 
 
@@ -70,7 +70,9 @@ def claim(tx: Transaction, events: Sequence[Received[T]]) -> list[Received[T]]:
     A claim that another transaction holds makes this one wait until that one ends.
     """
     ids = [str(event.envelope.event_id) for event in events]
-    rows = tx.fetch(_CLAIM, ids=ids, event_type=events[0].envelope.type, now=tx.now)
+    rows = tx.fetch(_CLAIM, ids=ids, event_type=events[0].envelope.type)
+    if rows:
+        tx.happens_at(rows[0].now)
     unseen = {row.event_id for row in rows}
     fresh = []
     for event in events:
@@ -90,12 +92,15 @@ def apply_once(
     """Run ``handle`` on the events not applied before; claim and effect commit together or not at all.
 
     Returns what ``handle`` returned, after the commit; None when every event had been applied before.
-    Raises OlderThanHorizon if any event is so old that a first delivery cannot be told from a repeated one.
+    Raises OlderThanHorizon if any event that is not known is so old that it may have been applied and forgotten.
     """
     with transaction(sessions) as tx:
-        _refuse_older(events, tx.now - horizon)
         fresh = claim(tx, events)
-        return handle(tx, fresh) if fresh else None
+        # crash point: inbox.claimed
+        if not fresh:
+            return None
+        _refuse_older(fresh, tx.now - horizon)
+        return handle(tx, fresh)
 
 
 def _refuse_older(events: Sequence[Received[T]], oldest: datetime) -> None:

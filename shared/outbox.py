@@ -73,6 +73,7 @@ select pg_notify('{NOTIFY_CHANNEL}', '')
 def record(tx: Transaction, events: Sequence[Outgoing]) -> None:
     """Add ``events`` to the outbox, to be published once the transaction has committed, in this order."""
     tx.save(_RECORD, [_row(event) for event in events])
+    # crash point: outbox.recorded
 
 
 def _row(event: Outgoing) -> dict[str, Any]:

@@ -31,11 +31,14 @@ from shared.outbox import (
     OutboxRow,
     row_from_record,
 )
+from shared.pace import Pace
 
 log = get_logger(__name__)
 
 WINDOW = 500
 POLL_S = 1.0
+# Under load: the windows of a relay set the size of every batch behind it.
+GATHER_S = 0.05
 PURGE_EVERY_S = 60.0
 ELECTION_LOCK = 0x0BB0  # one per database, so the same number serves every service
 # Longer than the relay waits for a window's confirms and for one connection attempt.
@@ -76,6 +79,8 @@ class Relay:
         self._connection: Any = None
         self._stopping = False
         self._purge_at = 0.0
+        self._pace = Pace(GATHER_S)
+        self._is_behind = False
 
     def stop(self) -> None:
         """Finish the window in hand and return from :meth:`run`. Safe in a signal handler."""
@@ -107,6 +112,7 @@ class Relay:
             if not self._publisher.is_open:
                 self._publisher.connect()
             self._purge_if_due()
+            self._gather()
             if not self.relay_once():
                 self._idle()
 
@@ -119,9 +125,18 @@ class Relay:
         rows = self._read()
         if not rows:
             return False
+        self._pace.took(len(rows))
+        # crash point: relay.read
         outcome = self._publisher.publish(rows)
+        # crash point: relay.published
         self._mark(outcome)
+        # crash point: relay.marked
+        self._is_behind = len(rows) >= WINDOW // 2
         return True
+
+    def _gather(self) -> None:
+        if not self._is_behind and (pause_s := self._pace.pause_s()):
+            self._publisher.wait(pause_s)
 
     def _read(self) -> list[OutboxRow]:
         records = self._execute(READ_UNPUBLISHED, {"limit": WINDOW})

@@ -5,8 +5,11 @@ Owns: the schedules in use, and that a failed tick is reported and the next one 
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from typing import Any
 
+from croniter import croniter
 from nameko_cron import ConcurrencyPolicy, Cron
 
 from shared.logs import get_logger
@@ -22,6 +25,14 @@ class Timer(Cron):
 
     def __init__(self, schedule: str, **kwargs: Any) -> None:
         super().__init__(schedule, concurrency=ConcurrencyPolicy.SKIP, **kwargs)
+
+    def _get_next_interval(self) -> Iterator[float]:
+        """Counted from now each time. Nameko's counts on from its start: after a clock that was set back by an hour it
+        sleeps for an hour, after one that was set forward it catches up on every tick.
+        """
+        while True:
+            now = time.time()
+            yield max(croniter(self.schedule, now).get_next(float) - now, 0.0)
 
     def handle_result(self, worker_ctx: Any, result: Any, exc_info: Any) -> Any:
         if exc_info is not None:

@@ -62,7 +62,9 @@ class RpcClient:
             deadline_s=time.monotonic() + limit_s,
         )
         self._require_link(min(CONNECT_PATIENCE_S, limit_s))
+        # crash point: gateway.asking
         self._submit(call)
+        # crash point: gateway.asked
         return decode_reply(self._wait(call))
 
     def _require_link(self, patience_s: float) -> None:

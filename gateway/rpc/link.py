@@ -102,7 +102,8 @@ class Link:
         """One session from start to end; whether calls could be sent in it."""
         events = SessionEvents(on_ready=self._on_ready, on_unready=self._on_unready)
         self._served = False
-        session = Session(broker, self._pending, self._outbox, events)
+        # On a single node a refused call is a full queue, which helps nobody to hear of; each confirm costs something.
+        session = Session(broker, self._pending, self._outbox, events, with_confirms=len(self._brokers) > 1)
         self._session = session
         if not self._stopping.is_set():
             self._run_session(session, broker)

@@ -42,16 +42,20 @@ class Session:
         pending: PendingCalls,
         outbox: deque[Call],
         events: SessionEvents,
+        *,
+        with_confirms: bool = False,
     ) -> None:
         self._parameters = parameters
         self._pending = pending
         self._outbox = outbox
         self._events = events
+        self._with_confirms = with_confirms
         self._reply_key = uuid4().hex
         self._loop = IOLoop()
         self._connection: Any = None
         self._channel: Any = None
         self._wake_requested = False
+        self._own_reason = ""
         self.end_reason = "never connected"
 
     def run(self) -> None:
@@ -90,6 +94,8 @@ class Session:
         self._channel = channel
         channel.add_on_close_callback(self._on_channel_closed)
         channel.add_on_return_callback(self._on_returned)
+        if self._with_confirms:
+            channel.confirm_delivery(self._on_confirm)
         # A fresh name each time: after a half-open break the broker still holds the old exclusive queue.
         channel.queue_declare(self._reply_queue, exclusive=True, auto_delete=True, callback=self._on_queue_declared)
 
@@ -140,6 +146,15 @@ class Session:
     def _on_returned(self, _channel: Any, _method: Any, properties: Any, _body: bytes) -> None:
         self._pending.refuse(properties.correlation_id, "The service is not running")
 
+    def _on_confirm(self, frame: Any) -> None:
+        """A refusal ends the session; what was asked in it may still be answered, but nobody waits for that.
+
+        A channel of RabbitMQ 3.10 that was opened while another node of its cluster died was seen to refuse all that is
+        for queues that were led there, until that node came back. A new channel asks who leads them now.
+        """
+        if isinstance(frame.method, pika.spec.Basic.Nack):
+            self._close("the broker refused a call")
+
     def _on_blocked(self, _connection: Any, _frame: Any) -> None:
         """A memory or disk alarm: the broker reads nothing more, from us or from the services' replies."""
         log.warning("rpc_blocked")
@@ -153,21 +168,20 @@ class Session:
     # Ending
 
     def _on_channel_closed(self, _channel: Any, reason: Any) -> None:
-        self.end_reason = str(reason)
-        self._close()
+        self._close(str(reason))
 
     def _on_cancelled(self, _frame: Any) -> None:
-        self.end_reason = "the reply queue was deleted"
-        self._close()
+        self._close("the reply queue was deleted")
 
-    def _close(self) -> None:
+    def _close(self, reason: str = "") -> None:
+        self._own_reason = self._own_reason or reason
         # A frozen broker never answers the closing handshake, hence the timer.
         self._loop.call_later(CLOSING_TIMEOUT_S, self._loop.stop)
         if self._connection is not None and not (self._connection.is_closing or self._connection.is_closed):
             self._connection.close()
 
     def _on_ended(self, _connection: Any, reason: Any) -> None:
-        self.end_reason = str(reason) or type(reason).__name__
+        self.end_reason = self._own_reason or str(reason) or type(reason).__name__
         self._loop.stop()
 
 

@@ -7,15 +7,21 @@ from __future__ import annotations
 
 from collections import deque
 
+import eventlet
 from eventlet.event import Event
 
 from shared.messaging.delivery import Delivery
+from shared.pace import Pace
 
 
 class Arrivals:
-    """One lane's queue: filled by the loop's thread, emptied by the lane's. Prefetch bounds its length."""
+    """One lane's queue: filled by the loop's thread, emptied by the lane's. Prefetch bounds its length.
 
-    def __init__(self) -> None:
+    ``pace``: how long a batch waits for more before it is handed out; None where each delivery goes on its own.
+    """
+
+    def __init__(self, pace: Pace | None = None) -> None:
+        self._pace = pace
         self._waiting: deque[Delivery] = deque()
         self._wake_up = Event()
         self._is_closed = False
@@ -39,16 +45,26 @@ class Arrivals:
         Those of a lost connection are skipped: the broker delivers them again.
         """
         while not self._is_closed:
+            self._gather(limit)
             batch: list[Delivery] = []
             while self._waiting and len(batch) < limit:
                 delivery = self._waiting.popleft()
                 if delivery.is_live:
                     batch.append(delivery)
             if batch:
+                self._count(batch)
                 return batch
             self._wake_up.wait()
             self._wake_up = Event()
         return None
+
+    def _gather(self, limit: int) -> None:
+        if self._pace and self._waiting and len(self._waiting) < limit and (pause_s := self._pace.pause_s()):
+            eventlet.sleep(pause_s)
+
+    def _count(self, batch: list[Delivery]) -> None:
+        if self._pace:
+            self._pace.took(len(batch))
 
     def _wake(self) -> None:
         if not self._wake_up.ready():

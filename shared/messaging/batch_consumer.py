@@ -32,10 +32,13 @@ from shared.messaging.delivery import Delivery
 from shared.messaging.headers import UNREADABLE_HEADER
 from shared.messaging.message_loop import MessageLoop
 from shared.messaging.settlement import Settlement
+from shared.pace import Pace
 
 log = get_logger(__name__)
 
 BATCH_SIZE = 200
+# The relays gather for longer, so what arrives comes in bursts; this joins the parts of a burst.
+GATHER_S = 0.02
 DATABASE_DELAYS_S = (0.2, 0.5, 1, 2, 5)
 
 Pair = tuple[Delivery, Received[Any]]
@@ -77,7 +80,7 @@ class BatchLane:
         self._service: str = entrypoint.container.service_name
         self.queue = work_queue(self._service, entrypoint.event_type)
         self._schema = entrypoint.schema()
-        self._arrivals = Arrivals()
+        self._arrivals = Arrivals(Pace(GATHER_S))
         self._busy = False
 
     def arrived(self, delivery: Delivery) -> None:
@@ -139,10 +142,13 @@ class BatchLane:
             raise InvalidPayload(f"{envelope.type}: {error.messages}", {"errors": error.messages}) from error
 
     def _process(self, pairs: list[Pair]) -> None:
+        # crash point: consumer.received
         error = self._call([event for _, event in pairs])
         if error is None:
+            # crash point: consumer.committed
             # One channel per queue and one batch in hand: everything up to the last one is done.
             pairs[-1][0].acknowledge(and_all_before=True)
+            # crash point: consumer.acknowledged
         elif isinstance(error, DatabaseUnavailable):
             return  # only while shutting down: left unacknowledged, the broker delivers them again
         elif len(pairs) == 1:

@@ -1,6 +1,6 @@
 """Opening and abandoning AMQP connections.
 
-Owns: heartbeat, timeouts, several broker nodes in one URI. Must not know: queues.
+Owns: heartbeat, timeouts, trying one node of the broker after the other. Must not know: queues.
 """
 
 from __future__ import annotations
@@ -9,13 +9,16 @@ import contextlib
 from typing import Any
 
 from amqp.exceptions import AMQPError
+from amqp.transport import TCPTransport
 from kombu.connection import Connection
 
 from shared.errors import BrokerUnavailable
+from shared.messaging.addresses import split_addresses
 from shared.messaging.frames import tolerant_frame_handler
 
 HEARTBEAT_S = 10  # 2 s was seen to flap under load
 CONNECT_TIMEOUT_S = 5
+READ_AHEAD_BYTES = 16_384
 make_connection: Any = Connection  # kombu is untyped
 
 # Everything a dead or dying connection raises: the protocol's errors, the socket's, and py-amqp's own
@@ -23,15 +26,10 @@ make_connection: Any = Connection  # kombu is untyped
 CONNECTION_ERRORS: tuple[type[BaseException], ...] = (AMQPError, OSError, EOFError, AttributeError)
 
 
-def broker_nodes(amqp_uri: str) -> list[str]:
-    """The nodes of a cluster, separated by ``;`` in one URI, in the order to be tried."""
-    return [node for node in amqp_uri.split(";") if node]
-
-
 def connect(amqp_uri: str, **transport_options: Any) -> Any:
     """An open py-amqp connection to the first node that answers. Raises BrokerUnavailable."""
     errors = []
-    for node in broker_nodes(amqp_uri):
+    for node in split_addresses(amqp_uri):
         connection: Any = make_connection(
             node,
             heartbeat=HEARTBEAT_S,
@@ -39,7 +37,7 @@ def connect(amqp_uri: str, **transport_options: Any) -> Any:
             transport_options={"frame_handler": tolerant_frame_handler, **transport_options},
         )
         try:
-            return _only_read_by_its_loop(connection.transport.establish_connection())
+            return _reading_ahead(_only_read_by_its_loop(connection.transport.establish_connection()))
         except CONNECTION_ERRORS as error:
             errors.append(f"{connection.host}: {type(error).__name__} {error}")
     raise BrokerUnavailable("; ".join(errors) or "AMQP_URI names no broker")
@@ -54,6 +52,15 @@ def _only_read_by_its_loop(connection: Any) -> Any:
         **connection.client_properties,
         "capabilities": {**connection.client_properties.get("capabilities", {}), "connection.blocked": False},
     }
+    return connection
+
+
+def _reading_ahead(connection: Any) -> Any:
+    """py-amqp asks the socket nine times for one message; it keeps well what it got too much, and then need not ask."""
+    transport = connection.transport
+    if type(transport) is TCPTransport:
+        receive = transport.sock.recv
+        transport._quick_recv = lambda _wanted: receive(READ_AHEAD_BYTES)
     return connection
 
 

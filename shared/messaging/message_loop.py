@@ -145,9 +145,12 @@ class MessageLoop(SharedExtension):
             self._consumer_tags.append((channel, tag))
 
     def _iterate(self, connection: Any) -> None:
+        """As many frames as come in ITERATION_S, or none in that time."""
         self._watchdog.beat()
-        with contextlib.suppress(TimeoutError):
-            connection.drain_events(timeout=ITERATION_S)
+        ends_at = time.monotonic() + ITERATION_S
+        with contextlib.suppress(TimeoutError), connection.transport.having_timeout(ITERATION_S):
+            while time.monotonic() < ends_at and not self._stopping:
+                connection.blocking_read()
         connection.heartbeat_tick()
 
     def _drain_connection(self, connection: Any) -> None:

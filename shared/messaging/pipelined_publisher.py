@@ -21,7 +21,8 @@ from pika.exceptions import AMQPError, ShortStringTooLong, UnsupportedAMQPFieldE
 
 from shared.envelope import properties_of
 from shared.errors import BrokerUnavailable
-from shared.messaging.connection import HEARTBEAT_S, broker_nodes
+from shared.messaging.addresses import split_addresses
+from shared.messaging.connection import HEARTBEAT_S
 from shared.outbox import OutboxRow
 
 CONNECT_TIMEOUT_S = 10
@@ -49,6 +50,7 @@ class PipelinedPublisher:
         self._channel: Any = None
         self._failure: BaseException | None = None
         self._next_tag = 1
+        self._was_nacked = False
         self._in_flight: dict[int, int] = {}
         self._rows_by_message_id: dict[str, int] = {}
         self._window = Window()
@@ -56,7 +58,7 @@ class PipelinedPublisher:
     def connect(self) -> None:
         """Raises BrokerUnavailable when no node of the broker is ready within CONNECT_TIMEOUT_S each."""
         errors = []
-        for node in broker_nodes(self._amqp_uri):
+        for node in split_addresses(self._amqp_uri):
             try:
                 self._connect_to(node)
                 return
@@ -71,6 +73,7 @@ class PipelinedPublisher:
         parameters.socket_timeout = 5
         self._failure = None
         self._next_tag = 1
+        self._was_nacked = False
         self._in_flight.clear()
         self._connection = pika.SelectConnection(
             parameters,
@@ -99,9 +102,14 @@ class PipelinedPublisher:
         try:
             for row in rows:
                 self._send_or_refuse(row)
+                # crash point: relay.sending
         except AMQPError as error:
             raise self._broken(error) from error
         self._run_until(lambda: not self._in_flight, CONFIRM_TIMEOUT_S)
+        if self._was_nacked:
+            # In a cluster whose queue's leader has just died, a channel was seen to refuse all for that queue until the
+            # dead node came back (RabbitMQ 3.10); a new channel asks who leads it now.
+            self.close()
         return self._window
 
     def _send_or_refuse(self, row: OutboxRow) -> None:
@@ -136,6 +144,7 @@ class PipelinedPublisher:
             if accepted:
                 self._window.confirmed.append(row_id)
             else:
+                self._was_nacked = True
                 self._window.refused[row_id] = "the broker refused it (queue full or unavailable)"
 
     def _returned(self, _channel: Any, method: Any, properties: Any, _body: bytes) -> None:

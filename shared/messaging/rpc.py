@@ -70,6 +70,7 @@ class RpcLane(SharedExtension):
 
     def _begin(self, delivery: Delivery) -> None:
         self._in_hand += 1
+        # crash point: rpc.received
         try:
             caller = read_identity(delivery.headers.get(HEADER))
             entrypoint, args, kwargs = self._read(delivery)
@@ -112,8 +113,10 @@ class RpcLane(SharedExtension):
 
     def _answer(self, delivery: Delivery, result: Any, exc_info: Any) -> None:
         try:
+            # crash point: rpc.handled
             error = _error_of(exc_info[1]) if exc_info else None
             self._reply(delivery, _body(result, error))
+            # crash point: rpc.replied
         finally:
             delivery.acknowledge()
             self._in_hand -= 1

@@ -94,6 +94,7 @@ class Settlement:
             log.warning("event_not_moved", queue=delivery.queue, to=routing_key, error=str(unavailable)[:300])
             _requeue_later(delivery)
         else:
+            # crash point: settlement.published
             delivery.acknowledge()
 
 

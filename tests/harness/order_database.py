@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -36,6 +36,10 @@ WAITING = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' 
 Work = Callable[[Transaction], Any]
 
 
+class _RolledBack(Exception):
+    pass
+
+
 class OrderDatabase:
     """Transactions of the order service, each on a connection of its own."""
 
@@ -44,7 +48,7 @@ class OrderDatabase:
 
     def run(self, work: Work, *, later: timedelta = timedelta(0)) -> Any:
         with transaction(self.sessions) as tx:
-            tx.now += later
+            tx.happens_at(tx.now + later)
             return work(tx)
 
     def blocked(self, work: Work) -> Future[Any]:
@@ -53,6 +57,14 @@ class OrderDatabase:
         wait_until(lambda: self.query(WAITING)[0][0] > 0 or future.done(), "the second transaction waits")
         assert not future.done()
         return future
+
+    @contextmanager
+    def rolled_back(self) -> Iterator[Transaction]:
+        """A transaction that comes to nothing at the end of the block."""
+        with suppress(_RolledBack), transaction(self.sessions) as tx:
+            yield tx
+            tx.flush()
+            raise _RolledBack
 
     def query(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         return self._databases.query("order_service", statement, *parameters)

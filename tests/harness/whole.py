@@ -9,52 +9,16 @@ import time
 
 from harness.broker import Broker
 from harness.databases import Databases
+from harness.promises import broken_promises
 from harness.waiting import PAUSE_S
 from ops.invariants import Books
 from ops.invariants import violations as audited
-
-# (database, what must not exist, statement that counts it); beside what the auditor looks for
-_NONE_OF = (
-    (
-        "order_service",
-        "events twice in a timeline",
-        "select count(*) from (select 1 from order_events group by order_id, event_id having count(*) > 1) t",
-    ),
-    (
-        "order_service",
-        "orders confirmed or cancelled more than once",
-        """select count(*) from (select 1 from order_status_history where status in ('CONFIRMED', 'CANCELLED')
-           group by order_id, status having count(*) > 1) t""",
-    ),
-    (
-        "payment_service",
-        "payments with an unresolved charge or attempt",
-        """select (select count(*) from payments where charging)
-                + (select count(*) from payment_attempts where ended_at is null)""",
-    ),
-    (
-        "payment_service",
-        "ledger transactions that do not balance",
-        "select count(*) from (select 1 from ledger_entries group by transaction_id having sum(amount) <> 0) t",
-    ),
-    (
-        "payment_service",
-        "payments kept of orders that the provider was paid for more than once",
-        """select count(*) from (select 1 from ledger_entries where account = 'psp_receivable' and amount > 0
-           group by order_id having count(*) > 1) t""",
-    ),
-)
 
 
 def violations(databases: Databases) -> list[str]:
     """Every promise broken in the databases, in words; empty when all is well."""
     with Books(databases.environment) as books:
-        found = audited(books)
-    return found + [
-        f"{count} {what}"
-        for database, what, statement in _NONE_OF
-        if (count := databases.value(database, statement)) != 0
-    ]
+        return audited(books) + broken_promises(books)
 
 
 def assert_whole(databases: Databases, broker: Broker, *, timeout_s: float = 60.0) -> None:

@@ -276,10 +276,9 @@ class TestAtTheSameTime:
 
     def test_the_second_orders_where_the_first_was_rolled_back(self, orders: OrderDatabase) -> None:
         cart_id = _cart(orders, ("mug", 1))
-        with transaction(orders.sessions) as first:
+        with orders.rolled_back() as first:
             _check_out(cart_id)(first)
             second = orders.blocked(_check_out(cart_id))
-            first.session.rollback()
         order_id = _order_of(_only(second.result()))
         assert orders.query("select order_id::text from carts") == [(order_id,)]
 

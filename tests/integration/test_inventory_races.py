@@ -72,7 +72,9 @@ class Races:
     @contextmanager
     def open(self, now: datetime = NOW) -> Iterator[Transaction]:
         with translated_errors(), Session(self._engine) as session, session.begin():
-            yield Transaction(session, now)
+            tx = Transaction(session, now)
+            yield tx
+            tx.flush()
 
     def run(self, work: Work, now: datetime = NOW) -> Any:
         with self.open(now) as tx:
@@ -83,6 +85,7 @@ class Races:
         with ThreadPoolExecutor(1) as pool:
             with suppress(_Failed), self.open(now) as tx:
                 first(tx)
+                tx.flush()
                 outcome = pool.submit(self.run, second, now)
                 wait_until(lambda: self._waiting() or outcome.done(), "the second one waits")
                 assert not outcome.done(), outcome.result()

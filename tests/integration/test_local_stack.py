@@ -90,6 +90,8 @@ def test_nobody_gets_in_without_a_password(stack: Stack) -> None:
     environment = stack.environment()
     broker = environment["AMQP_URI"].split("@")[1]
     assert why_unreachable(environment["AMQP_URI"]) is None
+    nobody = "amqp://u:p@127.0.0.1:1/%2F"
+    assert why_unreachable(f"{nobody};{environment['AMQP_URI']}") is None
     assert "ACCESS_REFUSED" in (why_unreachable(f"amqp://guest:guest@{broker}") or "")
     database = environment["ORDER_DATABASE_URL"].split("@")[1]
     with pytest.raises(psycopg2.OperationalError, match="password"):

@@ -97,10 +97,9 @@ class TestRequests:
 
     def test_fulfil_goes_on_where_the_cancellation_was_rolled_back(self, orders: OrderDatabase) -> None:
         order_id = _confirmed(orders)
-        with transaction(orders.sessions) as first:
+        with orders.rolled_back() as first:
             _cancel(order_id)(first)
             second = orders.blocked(_fulfil(order_id))
-            first.session.rollback()
         second.result()
         assert orders.emitted(order_id)[-1] == "ORDER_FULFILLED"
 
@@ -149,7 +148,7 @@ class TestTimers:
     def test_two_at_once_cancel_once(self, orders: OrderDatabase) -> None:
         order_id = _place(orders)
         with transaction(orders.sessions) as first:
-            first.now += RULES.pending_deadline * 2
+            first.happens_at(first.now + RULES.pending_deadline * 2)
             assert handlers.watch_deadlines(first, SETTINGS) == 1
             assert orders.run(_watch(), later=RULES.pending_deadline * 2) == 0
         assert orders.run(_watch(), later=RULES.pending_deadline * 2) == 0
@@ -159,7 +158,7 @@ class TestTimers:
     def test_two_at_once_nudge_once(self, orders: OrderDatabase) -> None:
         order_id, half = _place(orders), RULES.pending_deadline / 2 + timedelta(seconds=1)
         with transaction(orders.sessions) as first:
-            first.now += half
+            first.happens_at(first.now + half)
             assert handlers.watch_deadlines(first, SETTINGS) == 1
             assert orders.run(_watch(), later=half) == 0
         assert orders.run(_watch(), later=half) == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -14,7 +13,7 @@ import pika
 import pytest
 from harness.broker import Broker, DeadLetter
 from harness.databases import Databases
-from harness.payloads import new_order_id, order_created
+from harness.poison import BY_CODE, Message, good_payload
 from harness.processes import Processes, ServiceProcess
 from harness.waiting import wait_until
 
@@ -22,7 +21,6 @@ pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("clean")]
 
 QUEUE = "inventory_service.ORDER_CREATED"
 EVENT = "ORDER_CREATED"
-Message = tuple[bytes, dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
@@ -30,112 +28,6 @@ def inventory(processes: Processes) -> ServiceProcess:
     return processes.start_ready("inventory_service")
 
 
-def _good() -> dict[str, Any]:
-    return order_created(new_order_id(), "no-such-item")
-
-
-def _body(**changes: Any) -> Message:
-    return json.dumps({**_good(), **changes}).encode(), {}
-
-
-def _raw(body: bytes) -> Message:
-    return body, {}
-
-
-def _without(field: str) -> Message:
-    payload = _good()
-    del payload[field]
-    return json.dumps(payload).encode(), {}
-
-
-def _headed(**headers: Any) -> Message:
-    return json.dumps(_good()).encode(), {"headers": headers}
-
-
-def _with(**properties: Any) -> Message:
-    return json.dumps(_good()).encode(), properties
-
-
-LINE = {"item": "no-such-item", "sellerId": "shop", "price": "1.00"}
-
-UNDECODABLE: dict[str, Message] = {
-    "bad JSON": _raw(b'{"id": '),
-    "empty body": _raw(b""),
-    "not an object": _raw(b"[1, 2]"),
-    "a text": _raw(b'"hello"'),
-    "null": _raw(b"null"),
-    "invalid UTF-8": _raw(b'{"id": "\xff\xfe"}'),
-    "UTF-16": _raw(json.dumps(_good()).encode("utf-16")),
-    "byte order mark": _raw(b"\xef\xbb\xbf" + json.dumps(_good()).encode()),
-    "lone surrogate": _raw(b'{"id": "\\ud800"}'),
-    "NaN": _raw(json.dumps({**_good(), "x": float("nan")}).encode()),
-    "infinity": _raw(b'{"x": 1e400}'),
-    "huge number": _raw(b'{"id": ' + b"9" * 5_000 + b"}"),
-    "NUL character": _body(userId="a\x00b"),
-    "NUL character in a field nobody reads": _body(unknown={"deep": ["\x00"]}),
-    "deep nesting": _raw(b"[" * 100_000),
-    "deep nesting that is closed": _raw(b'{"a":' * 100_000 + b"1" + b"}" * 100_000),
-    "nesting that could not be written again": _raw(
-        json.dumps(_good()).encode()[:-1] + b', "x": ' + b"[" * 500 + b"]" * 500 + b"}"
-    ),
-    "more than a megabyte": _body(unknown="x" * 1_100_000),
-    "foreign content type": _with(content_type="application/x-python-serialize"),
-    "pickle": (b"\x80\x04N.", {"content_type": "application/x-python-serialize", "content_encoding": "binary"}),
-    "foreign encoding": _with(content_encoding="utf-16"),
-    "unknown encoding": _with(content_encoding="no-such-encoding"),
-    "compression header": (zlib.compress(b"{}"), {"headers": {"compression": "application/x-gzip"}}),
-    "compression of an unknown kind": _headed(compression="no-such-kind"),
-}
-INVALID_ENVELOPE: dict[str, Message] = {
-    "schema_version is a text": _headed(schema_version="1"),
-    "schema_version is a list": _headed(schema_version=[1]),
-    "schema_version is true": _headed(schema_version=True),
-    "schema_version is 0": _headed(schema_version=0),
-    "schema_version is huge": _headed(schema_version=2**62),
-    "causation_id is no uuid": _headed(causation_id="the last one"),
-    "causation_id is a number": _headed(causation_id=7),
-    "causation_id is long": _headed(causation_id="x" * 10_000),
-    "occurred_at is no time": _headed(occurred_at="yesterday"),
-    "occurred_at is before time": _headed(occurred_at="0001-01-01T00:00:00+14:00"),
-    "traceparent is a table": _headed(traceparent={"a": 1}),
-    "message_id is as long as can be": _with(message_id="x" * 255),
-    "correlation_id is as long as can be": _with(correlation_id="x" * 255),
-    "NUL in correlation_id": _with(correlation_id="a\x00b"),
-    "type of another event": _with(type="ORDER_CANCELLED"),
-}
-INVALID_PAYLOAD: dict[str, Message] = {
-    "empty object": _raw(b"{}"),
-    "no id": _without("id"),
-    "no items": _without("items"),
-    "no price": _without("price"),
-    "id is no uuid": _body(id="7"),
-    "id is a number": _body(id=7),
-    "items is empty": _body(items=[]),
-    "items is a text": _body(items="cup"),
-    "items holds null": _body(items=[None]),
-    "quantity is a text": _body(items=[{**LINE, "quantity": "1"}]),
-    "quantity is a fraction": _body(items=[{**LINE, "quantity": 1.5}]),
-    "quantity is 0": _body(items=[{**LINE, "quantity": 0}]),
-    "quantity is negative": _body(items=[{**LINE, "quantity": -1}]),
-    "quantity is absurd": _body(items=[{**LINE, "quantity": 10**18}]),
-    "quantity is beyond 64 bits": _body(items=[{**LINE, "quantity": 10**30}]),
-    "item is very long": _body(items=[{**LINE, "item": "x" * 10_000, "quantity": 1}]),
-    "price is a number": _body(price=10.0),
-    "price is no money": _body(price="ten"),
-    "price is absurd": _body(price="1e30"),
-    "price is NaN": _body(price="NaN"),
-    "price is negative": _body(price="-10.00"),
-    "currency is unknown": _body(currency="euro"),
-    "payment mode is unknown": _body(paymentMode="barter"),
-}
-UNKNOWN_VERSION: dict[str, Message] = {"a newer version": _headed(schema_version=2)}
-
-BY_CODE = {
-    "undecodable": UNDECODABLE,
-    "invalid_envelope": INVALID_ENVELOPE,
-    "invalid_payload": INVALID_PAYLOAD,
-    "unknown_schema_version": UNKNOWN_VERSION,
-}
 CORPUS = [
     pytest.param(message, code, id=name) for code, messages in BY_CODE.items() for name, message in messages.items()
 ]
@@ -143,7 +35,7 @@ CORPUS = [
 
 def _publish_between_good_ones(broker: Broker, message: Message) -> list[str]:
     """A good event, the message, a good event; the good ones' order ids."""
-    before, after = _good(), _good()
+    before, after = good_payload(), good_payload()
     body, properties = message
     broker.publish_event(EVENT, before)
     broker.publish_event(EVENT, body, **properties)
@@ -208,7 +100,7 @@ HARMLESS: dict[str, dict[str, Any]] = {
 def test_odd_but_harmless_messages_are_applied(
     broker: Broker, databases: Databases, inventory: ServiceProcess, properties: dict[str, Any]
 ) -> None:
-    payload = _good()
+    payload = good_payload()
     broker.publish_event(EVENT, payload, **properties)
 
     wait_until(_all_answered(databases, [payload["id"]]), "it was applied")
@@ -279,7 +171,7 @@ def test_properties_that_the_client_library_cannot_read_are_dead_lettered(
     broker: Broker, databases: Databases, inventory: ServiceProcess, encoded: bytes
 ) -> None:
     """Given properties that make the AMQP library itself raise, then the message is set aside, not the service."""
-    before, after, body = _good(), _good(), json.dumps(_good()).encode()
+    before, after, body = good_payload(), good_payload(), json.dumps(good_payload()).encode()
     broker.publish_event(EVENT, before)
     broker.publish("order_service.events", EVENT, body, RawProperties(encoded))
     broker.publish_event(EVENT, after)
@@ -305,7 +197,7 @@ def test_a_mixed_flood_loses_nothing(broker: Broker, databases: Databases, inven
 
 def test_one_id_in_two_messages_of_one_batch_is_one_event(broker: Broker, databases: Databases) -> None:
     """Given the same message_id on a good and a bad message, then the good one is applied, the bad one set aside."""
-    payload, message_id = _good(), str(uuid4())
+    payload, message_id = good_payload(), str(uuid4())
     broker.publish_event(EVENT, b"{}", message_id=message_id)
     broker.publish_event(EVENT, payload, message_id=message_id)
 

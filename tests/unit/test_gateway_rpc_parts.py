@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import time
+from collections import deque
+from types import SimpleNamespace
 from typing import Any
 
+import pika
 import pytest
 
 from gateway.rpc import RpcClient
 from gateway.rpc.pending import Call, PendingCalls
+from gateway.rpc.session import Session, SessionEvents
 from gateway.rpc.wire import decode_reply, encode_call
 from gateway.services import CallTimedOut, ReplyLost, ServiceFailed, ServiceUnavailable
 from shared.errors import Misconfigured, OrderNotFound, UnknownItem
@@ -59,7 +63,7 @@ class TestWire:
 
 class TestAddresses:
     def test_several_brokers_are_separated_by_semicolons(self) -> None:
-        assert split_addresses("amqp://a/v ; amqp://b/v;") == ["amqp://a/v", "amqp://b/v"]
+        assert split_addresses("amqp://a/v ; amqp://b/v;;") == ["amqp://a/v", "amqp://b/v"]
 
     def test_an_empty_path_segment_is_the_default_virtual_host(self) -> None:
         assert split_addresses("amqp://u:p@a:5672//") == ["amqp://u:p@a:5672/%2F"]
@@ -144,3 +148,41 @@ def test_without_a_connection_a_call_fails_and_leaves_nothing_behind() -> None:
     with pytest.raises(ServiceUnavailable):
         client.call("order_service", "health")
     assert client.pending_calls == 0
+
+
+class _ChannelSpy:
+    """Takes the place of pika's connection, channel and loop."""
+
+    is_open, is_closing, is_closed = True, False, False
+
+    def __init__(self) -> None:
+        self.called: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_arguments, **_named: self.called.append(name)
+
+
+@pytest.mark.parametrize("with_confirms", [False, True])
+def test_whoever_has_several_brokers_hears_of_refused_calls(with_confirms: bool) -> None:
+    session, spy = _session(with_confirms)
+    session._on_channel_open(spy)
+    assert ("confirm_delivery" in spy.called) is with_confirms
+
+
+@pytest.mark.parametrize(("answer", "is_over"), [(pika.spec.Basic.Ack, False), (pika.spec.Basic.Nack, True)])
+def test_a_refused_call_ends_the_session(answer: Any, is_over: bool) -> None:
+    session, spy = _session(True)
+    session._on_confirm(SimpleNamespace(method=answer(1)))
+    assert ("close" in spy.called) is is_over
+    session._on_ended(spy, "Normal shutdown")
+    assert session.end_reason == ("the broker refused a call" if is_over else "Normal shutdown")
+
+
+def _session(with_confirms: bool) -> tuple[Session, _ChannelSpy]:
+    events = SessionEvents(on_ready=lambda: None, on_unready=lambda _message: None)
+    parameters = pika.URLParameters("amqp://nowhere")
+    session = Session(parameters, PendingCalls(1), deque(), events, with_confirms=with_confirms)
+    session._loop.close()
+    spy = _ChannelSpy()
+    session._loop = session._connection = spy  # type: ignore[assignment]
+    return session, spy

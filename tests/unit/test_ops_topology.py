@@ -9,7 +9,7 @@ import pytest
 from ops.errors import StackError
 from ops.quorum import parse_names
 from ops.rabbitmq import hashed_password, normal_uri
-from ops.topology import for_vhost, refuse_conflicts, vhost_of, with_passwords
+from ops.topology import for_nodes, for_vhost, load_definitions, refuse_conflicts, vhost_of, with_passwords
 
 QUEUE = {
     "name": "order_service.INVENTORY_RESERVED",
@@ -63,6 +63,7 @@ def test_a_foreign_broker_gets_no_users_and_no_vhosts() -> None:
 def test_every_way_to_write_a_vhost(uri: str, vhost: str) -> None:
     assert vhost_of(uri) == vhost
     assert vhost_of(normal_uri(uri)) == vhost
+    assert vhost_of(f"{uri};{uri}") == vhost
 
 
 def test_equal_or_absent_queues_are_no_conflict() -> None:
@@ -86,3 +87,12 @@ def test_an_exchange_of_another_type_is_named() -> None:
 def test_names_are_read_from_printed_erlang() -> None:
     assert parse_names('[<<"a.B">>,\n <<"c.D.dead">>]\n') == ["a.B", "c.D.dead"]
     assert parse_names("[]") == []
+
+
+def test_with_several_nodes_no_queue_lives_on_only_one() -> None:
+    one, several = "amqp://u:p@a/", "amqp://u:p@a/;amqp://u:p@b/"
+    known = load_definitions()
+    assert for_nodes(known, one) == known
+    kinds = {queue["arguments"]["x-queue-type"] for queue in for_nodes(known, several)["queues"]}
+    assert kinds == {"quorum"}
+    assert [queue["name"] for queue in for_nodes(known, several)["queues"]] == [q["name"] for q in known["queues"]]

@@ -13,7 +13,6 @@ from pika.exceptions import AMQPError, ShortStringTooLong
 
 from shared.envelope import Envelope
 from shared.errors import BrokerUnavailable
-from shared.messaging.connection import broker_nodes
 from shared.messaging.pipelined_publisher import PipelinedPublisher
 from shared.outbox import OutboxRow
 
@@ -99,6 +98,15 @@ def test_every_row_of_a_window_is_confirmed_or_refused(
     assert (sorted(window.confirmed), set(window.refused)) == (confirmed, set(refused))
 
 
+@pytest.mark.parametrize(("answer", "is_open"), [(ack, True), (nack, False)])
+def test_a_channel_on_which_the_broker_refuses_is_not_used_again(
+    publisher: PipelinedPublisher, answer: Any, is_open: bool
+) -> None:
+    Broker(publisher, [answer(1)])
+    publisher.publish([a_row(1)])
+    assert publisher.is_open is is_open
+
+
 def test_tags_go_on_counting_and_windows_do_not_mix(publisher: PipelinedPublisher) -> None:
     broker = Broker(publisher, [UUID(int=1), ack(1), ack(2)])
     first, second = publisher.publish([a_row(1)]), publisher.publish([a_row(2)])
@@ -126,19 +134,6 @@ def test_a_connection_that_breaks_leaves_the_window_unknown(publisher: Pipelined
     with pytest.raises(BrokerUnavailable, match="gone"):
         publisher.publish([a_row(1), a_row(2)])
     assert not publisher.is_open
-
-
-@pytest.mark.parametrize(
-    ("uri", "nodes"),
-    [
-        ("amqp://a", ["amqp://a"]),
-        ("amqp://a;amqp://b", ["amqp://a", "amqp://b"]),
-        ("amqp://a;;amqp://b;", ["amqp://a", "amqp://b"]),
-        ("", []),
-    ],
-)
-def test_one_uri_may_name_several_nodes(uri: str, nodes: list[str]) -> None:
-    assert broker_nodes(uri) == nodes
 
 
 def test_no_node_at_all_is_said_so() -> None:
