@@ -47,7 +47,8 @@ def lines(count: int) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("path", ["/orders", "/carts"])
 @pytest.mark.parametrize(
-    ("count", "status", "code"), [(MANY, 413, "payload_too_large"), (5_000, 422, "validation_error")]
+    ("count", "status", "code"),
+    [(MANY, 413, "payload_too_large"), (5_000, 400, "malformed_json"), (500, 422, "invalid_request")],
 )
 def test_thousands_of_lines_are_refused_politely(
     gateway: Gateway, databases: Databases, path: str, count: int, status: int, code: str
