@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import logging
 import random
+import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +22,21 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.bench import ALL, SETTLE_S, Bench, open_bench
+from benchmarks.bench import ALL, SETTLE_S, Bench, CannotMeasure, open_bench
 from benchmarks.cpu import ELSEWHERE
 from benchmarks.machine import calibration_ms, described
 from benchmarks.phases import PHASES, Phase, chosen
-from benchmarks.sizes import QUICK, Sizes
+from benchmarks.sizes import size_options, sizes_of
+from ops.errors import StackError
 from ops.invariants import open_work, violations
 from ops.management import ManagementApi
 from ops.people import NO_LIMITS
 from ops.stack import Stack
 from ops.waiting import holds_within
+from shared.errors import OrderSagaError
 
 console = Console(stderr=True, highlight=False)
+_FAILURES = (CannotMeasure, StackError, OrderSagaError, OSError, subprocess.SubprocessError)
 
 
 def _say(line: str) -> None:
@@ -42,11 +46,7 @@ def _say(line: str) -> None:
 @click.command(context_settings={"show_default": True})
 @click.option("--quick", is_flag=True, help="Smaller counts: under three minutes.")
 @click.option("--only", multiple=True, type=click.Choice([p.name for p in PHASES]), help="Phases; may be repeated.")
-@click.option("--orders", type=int, help="Orders placed in bulk.")
-@click.option("--single", type=int, help="Orders placed one at a time.")
-@click.option("--http-seconds", type=float, help="How long orders are placed over HTTP as fast as possible.")
-@click.option("--loaded-seconds", type=float, help="How long they are placed at a given pace.")
-@click.option("--loaded-rate", type=float, help="That pace, in orders per second; without it half of the maximum.")
+@size_options
 @click.option("--folder", default=Path(".stack-bench"), type=click.Path(path_type=Path), help="Where the stack lives.")
 @click.option(
     "--results", default=Path(".bench/results.json"), type=click.Path(path_type=Path), help="All that was found."
@@ -68,32 +68,43 @@ def main(quick: bool, only: Sequence[str], folder: Path, results: Path, seed: in
     results.parent.mkdir(parents=True, exist_ok=True)
     results.write_text(json.dumps(document, indent=1), encoding="utf-8")
     print(json.dumps(document["figures"]))  # noqa: T201
-    sys.exit(1 if document["figures"]["violations"] else 0)
-
-
-def sizes_of(quick: bool, said: Mapping[str, Any]) -> Sizes:
-    return replace(QUICK if quick else Sizes(), **{name: size for name, size in said.items() if size is not None})
+    sys.exit(1 if document["figures"]["violations"] or document["figures"]["failed"] else 0)
 
 
 def run(bench: Bench, phases: Sequence[Phase]) -> dict[str, Any]:
-    """All phases; what goes into the results file."""
+    """All phases; what goes into the results file. One that fails does not take the figures of the others along."""
     started_s = time.perf_counter()
+    failed: dict[str, str] = {}
     calibrations_ms = [calibration_ms()]
     for phase in phases:
         console.print(f"[bold]{phase.name}[/]: {phase.summary}")
-        measured = phase.measure(bench)
+        try:
+            _require(phase, failed)
+            measured = phase.measure(bench)
+        except _FAILURES as error:
+            failed[phase.name] = str(error)
+            console.print(f"[bold red]✗[/] {phase.name}: {error}")
+            continue
         bench.figures.update(measured.figures)
         bench.details[phase.name] = measured.details
         calibrations_ms.append(calibration_ms())
-    bench.figures["calibration_ms"] = calibrations_ms
-    bench.figures["seconds"] = round(time.perf_counter() - started_s, 1)
-    bench.figures["violations"] = _violations(bench)
-    bench.figures.update(described(bench.books, _broker_version(bench.stack)))
+    bench.figures.update(_about(bench, started_s))
+    bench.figures.update(calibration_ms=calibrations_ms, failed=failed)
     _show(bench.figures)
+    return {"figures": bench.figures, "details": bench.details, "sizes": asdict(bench.sizes)}
+
+
+def _require(phase: Phase, failed: Mapping[str, str]) -> None:
+    missing = [need for need in phase.needs if need in failed]
+    if missing:
+        raise CannotMeasure(f"needs {' and '.join(missing)}")
+
+
+def _about(bench: Bench, started_s: float) -> dict[str, Any]:
     return {
-        "figures": bench.figures,
-        "details": bench.details,
-        "sizes": {f.name: getattr(bench.sizes, f.name) for f in fields(Sizes)},
+        "seconds": round(time.perf_counter() - started_s, 1),
+        "violations": _violations(bench),
+        **described(bench.books, _broker_version(bench.stack)),
     }
 
 

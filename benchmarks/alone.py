@@ -24,8 +24,10 @@ def only_servers(bench: Bench) -> Iterator[None]:
     """Broker and databases alone for the block; then everything, started cold."""
     bench.say("stopping services, relays and gateway")
     bench.stack.up(infrastructure_only=True)
-    yield
-    bench.stack.up()
+    try:
+        yield
+    finally:
+        bench.stack.up()
 
 
 @contextmanager

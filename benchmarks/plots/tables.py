@@ -22,12 +22,14 @@ _ASKED: Sequence[tuple[str, str, str, Callable[[Any], bool]]] = (
 )  # fmt: skip
 _OTHERS = (
     ("naive_orders_per_s", "orders per second of the naive services"),
+    ("naive_cpu_ratio", "times the CPU time of our order that a naive one takes"),
     ("floor_orders_per_s", "orders per second, if only rows and messages were written, bare"),
     ("floor_share", "of that floor the saga reaches"),
     ("floor_databases_orders_per_s", "orders per second, rows alone (pgbench, a hundred orders a transaction)"),
     ("floor_broker_msgs_per_s", "messages per second, bare, confirmed and consumed"),
     ("growth_finished_orders", "finished orders in the full tables"),
     ("growth_orders_per_s", "orders per second with them"),
+    ("growth_cpu_ratio", "CPU time of an order with empty tables, over that with full ones"),
     ("backlog_events", "events piled up before the services start"),
     ("backlog_events_per_s", "of them applied per second"),
     ("backlog_ended_s", "seconds from the cold start until the last of these sagas has ended"),
