@@ -109,13 +109,20 @@ class Network:
             _ip("-n", end.namespace, "link", "set", "eth0", "up")
 
     def _remove(self) -> None:
+        """A cable goes with the namespace at its end, a moment later: whoever deletes it may come too late."""
         for end in self.ends.values():
             if (_NAMESPACES / end.namespace).exists():
                 _ip("netns", "delete", end.namespace)
-            if Path(f"/sys/class/net/{end.cable}").exists():
-                _ip("link", "delete", end.cable)
-        if Path(f"/sys/class/net/{self._bridge}").exists():
-            _ip("link", "delete", self._bridge)
+            _remove_link(end.cable)
+        _remove_link(self._bridge)
+
+
+def _remove_link(name: str) -> None:
+    try:
+        _ip("link", "delete", name)
+    except NotPossibleHere:
+        if Path(f"/sys/class/net/{name}").exists():
+            raise
 
 
 def _ip(*arguments: str) -> None:
