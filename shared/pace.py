@@ -12,24 +12,29 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-WORTHWHILE = 5.0
+WORTHWHILE = 2.0
+BUSY_PER_S = 400.0
 _WEIGHT = 0.5
 
 
 class Pace:
-    """``gather_s``: the shortest time from one batch to the next, kept only while at least WORTHWHILE arrive in it."""
+    """``most_s``: the longest time from one batch to the next for the sake of company, where BUSY_PER_S or more arrive.
 
-    def __init__(self, gather_s: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._gather_s = gather_s
+    Where fewer arrive the time is shorter in proportion, and none where it would not bring WORTHWHILE of them.
+    """
+
+    def __init__(self, most_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most_s = most_s
         self._clock = clock
         self._took_at = clock()
         self._per_s = 0.0
 
     def pause_s(self) -> float:
         """How long to wait from now, before the next batch is taken; 0 when nothing would be gained."""
-        if self._per_s * self._gather_s < WORTHWHILE:
+        gather_s = self._most_s * min(1.0, self._per_s / BUSY_PER_S)
+        if self._per_s * gather_s < WORTHWHILE:
             return 0.0
-        return max(0.0, self._took_at + self._gather_s - self._clock())
+        return max(0.0, self._took_at + gather_s - self._clock())
 
     def took(self, count: int) -> None:
         """A batch of ``count`` was taken just now."""

@@ -38,7 +38,7 @@ log = get_logger(__name__)
 WINDOW = 500
 POLL_S = 1.0
 # Under load: the windows of a relay set the size of every batch behind it.
-GATHER_S = 0.05
+GATHER_S = 0.1
 PURGE_EVERY_S = 60.0
 ELECTION_LOCK = 0x0BB0  # one per database, so the same number serves every service
 # Longer than the relay waits for a window's confirms and for one connection attempt.
