@@ -217,7 +217,12 @@ def _tried_long(attempt: Attempt) -> bool:
 
 
 def _next_try(attempt: Attempt, now: datetime) -> datetime:
-    return now + timedelta(seconds=min(FIRST_RETRY_S * 2.0 ** min(attempt.tries, 16), LONGEST_RETRY_S))
+    """Later each time, and each attempt somewhat differently.
+
+    Those that went unanswered together must not all come back together: under load they would again go unanswered.
+    """
+    delay_s = min(FIRST_RETRY_S * 2.0 ** min(attempt.tries, 16), LONGEST_RETRY_S)
+    return now + timedelta(seconds=delay_s * (0.5 + attempt.id.int % 1000 / 2000))
 
 
 def _unknown_row(attempt: Attempt, next_try_at: datetime) -> Row:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -174,7 +175,11 @@ class TestEndOfAnAttempt:
             delays.append((changes.attempts[0]["next_try_at"] - START).total_seconds())
         assert delays == sorted(delays)
         assert delays[0] < 1
-        assert delays[-1] == LONGEST_RETRY_S
+        assert LONGEST_RETRY_S / 2 <= delays[-1] <= LONGEST_RETRY_S
+
+    def test_attempts_that_went_unanswered_together_do_not_come_back_together(self) -> None:
+        tries = [ended(replace(an_attempt(WorkKind.VOID, tries=5), id=uuid4()), SILENCE)[1] for _ in range(20)]
+        assert len({changes.attempts[0]["next_try_at"] for changes in tries}) > 10
 
 
 PAYMENT = Payment(
