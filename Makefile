@@ -61,12 +61,15 @@ fuzz: $(READY) ## Send the stack every kind of request its OpenAPI document allo
 fuzz-quick: $(READY) ## A slice of that in about two minutes
 	$(BIN)/python -m tests.fuzz --quick $(ARGS)
 
-.PHONY: faults faults-quick
+.PHONY: faults faults-quick soak
 faults: $(READY) ## Kill, freeze, fill and lie to everything while orders are placed, then check that all is whole (ARGS="--only storm", "--seed 7", "--seeded-errors")
 	$(BIN)/python -m tests.faults $(ARGS)
 
 faults-quick: $(READY) ## A slice of that for CI, with two errors that it must find
 	$(BIN)/python -m tests.faults --quick $(ARGS)
+
+soak: $(READY) ## An hour of half load and random faults: does anything grow? (ARGS="--minutes 10")
+	$(BIN)/python -m tests.faults --soak $(ARGS)
 
 .PHONY: check format
 check: $(READY) ## Lint, formatting, types, walls between packages, declared choreography

@@ -40,15 +40,12 @@ FAULTS: tuple[Fault, ...] = (
 )
 QUICK = (
     "kill-random",
-    "rolling-restart",
-    "freeze-random",
     "broker-killed",
     "database-crash",
-    "stock-locked",
     "provider-answers-lost",
-    "clients-gone",
     "poison",
     "storm",
+    "crash-anywhere",
 )
 """The slice for CI."""
 ARENAS: Mapping[ArenaKind, Opener] = {
