@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
 
 @dataclass(kw_only=True, slots=True)
 class Sent:
@@ -35,7 +37,7 @@ class OpenLoop:
         parts = urlsplit(url)
         self._address = (parts.hostname or "127.0.0.1", parts.port or 80)
         self._answered = answered
-        self._free: deque[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = deque()
+        self._free: deque[Connection] = deque()
 
     async def run(self, requests: Sequence[bytes], *, per_s: float | None = None) -> list[Sent]:
         """Send whole HTTP/1.1 requests, at that pace or all at once; what came of them, once all are answered."""
@@ -53,16 +55,37 @@ class OpenLoop:
         return all_sent
 
     async def _send(self, sent: Sent) -> None:
+        """On a free connection; the server may end one that was free for long, and then a new one is taken."""
+        while (connection := self._free_connection()) is not None:
+            if await self._ask(sent, connection):
+                return
         try:
-            reader, writer = self._free.pop() if self._free else await asyncio.open_connection(*self._address)
-            sent.sent_s = time.perf_counter()
+            await self._ask(sent, await asyncio.open_connection(*self._address))
+        except OSError:
+            return
+
+    def _free_connection(self) -> Connection | None:
+        while self._free:
+            reader, writer = self._free.pop()
+            if not reader.at_eof():
+                return reader, writer
+            writer.close()
+        return None
+
+    async def _ask(self, sent: Sent, connection: Connection) -> bool:
+        """Whether there was an answer."""
+        reader, writer = connection
+        sent.sent_s = time.perf_counter()
+        try:
             writer.write(sent.request)
             sent.status, sent.body = await _answer(reader)
         except (OSError, EOFError):
-            return
+            writer.close()
+            return False
         sent.answered_s = time.perf_counter()
-        self._free.append((reader, writer))
+        self._free.append(connection)
         self._answered(sent)
+        return True
 
 
 async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
