@@ -296,6 +296,7 @@ class Lane:
 @pytest.fixture
 def lane(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lane]:
     monkeypatch.setattr(batch_consumer, "DATABASE_DELAYS_S", (0,))
+    monkeypatch.setattr(batch_consumer, "GATHER_S", 0.0)
     lane = Lane()
     yield lane
     lane.end()
