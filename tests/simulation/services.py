@@ -28,7 +28,6 @@ from order_service.service import OrderService
 from payment_service import charger
 from payment_service.charger import Charger
 from payment_service.service import Charging, PaymentService
-from shared import outbox
 from shared.envelope import new_id
 from shared.errors import BrokerUnavailable, DatabaseUnavailable, OrderSagaError, TransientError
 from shared.messaging.arrivals import Arrivals
@@ -84,7 +83,7 @@ class FatefulSession(Session):  # type: ignore[misc]
 
     def execute(self, statement: Any, parameters: Any = None) -> Any:
         """On the connection itself: what the ORM would look up for each statement costs as much as the statement."""
-        if statement is outbox._RECORD:
+        if "insert into outbox" in statement.text:
             self._fate.has_recorded = True
         if not self.in_transaction():
             self._direct = self.connection()
