@@ -45,7 +45,8 @@ QUICK = (
     "provider-answers-lost",
     "poison",
     "storm",
-    "crash-anywhere",
+    "crash-consumer",
+    "crash-relay",
 )
 """The slice for CI."""
 ARENAS: Mapping[ArenaKind, Opener] = {
