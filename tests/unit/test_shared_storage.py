@@ -89,12 +89,14 @@ class TestInbox:
     def test_each_new_event_counts_once_and_in_order(self, numbers: list[int], known: set[int]) -> None:
         def answer(_statement: Any, *, ids: list[str], **_parameters: Any) -> list[Any]:
             new = {UUID(id_) for id_ in ids} - {UUID(int=n) for n in known}
-            return [SimpleNamespace(event_id=id_) for id_ in new]
+            return [SimpleNamespace(event_id=id_, now=NOW) for id_ in new]
 
         events = [Received(envelope=an_envelope(n), payload={}, body=n) for n in numbers]
-        tx: Any = SimpleNamespace(fetch=answer, now=NOW)
+        moments: list[datetime] = []
+        tx: Any = SimpleNamespace(fetch=answer, happens_at=moments.append)
         fresh = [event.body for event in inbox.claim(tx, events)]
         assert fresh == [n for n in dict.fromkeys(numbers) if n not in known]
+        assert moments == ([NOW] if fresh else [])
 
 
 json_values = st.recursive(
