@@ -24,7 +24,6 @@ from shared.errors import Misconfigured
 WORKERS = 64
 DRAIN_LIMIT_S = 20
 EXIT_MISCONFIGURED = 2
-GARBAGE_THRESHOLD = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,13 +115,13 @@ def _serve_until_terminated(runner: Any, eventlet: Any) -> None:
 
 
 def leave_out_of_collections() -> None:
-    """What a process has made until now stays; a batch makes thousands of values that go without the collector's help.
+    """What a process has made until now stays: the collector need not search it again and again.
 
-    It would search all of them, and all modules, again and again.
+    How often it comes is left as it is: a connection that a database refuses while it recovers keeps its socket until
+    then, and there may be many.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(GARBAGE_THRESHOLD, 20, 50)
 
 
 def relay(process: ServiceProcess, environment: Mapping[str, str]) -> None:
