@@ -33,7 +33,14 @@ def only_servers(bench: Bench) -> Iterator[None]:
 @contextmanager
 def running(stack: Stack, name: str) -> Iterator[int]:
     """The process of that name, e.g. "order_relay", as the stack would start it; its pid."""
-    process = spawn(_spec(stack, name), owner=stack.folder, log=stack.log(f"{name}-alone"))
+    with started(stack, _spec(stack, name), log=f"{name}-alone") as pid:
+        yield pid
+
+
+@contextmanager
+def started(stack: Stack, spec: ProcessSpec, *, log: str) -> Iterator[int]:
+    """A process beside the stack's own for the block; its pid. ``log`` is the name of its log there."""
+    process = spawn(spec, owner=stack.folder, log=stack.log(log))
     try:
         yield process.pid
     finally:

@@ -6,7 +6,6 @@ Owns: making them and ending them. Must not know: what is measured.
 from __future__ import annotations
 
 import secrets
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -14,9 +13,10 @@ from pathlib import Path
 
 import yaml
 
+from benchmarks.alone import started
 from ops.databases import create_databases
 from ops.folder import PROJECT_FOLDER, StackFolder
-from ops.processes import ProcessSpec, base_environment, spawn
+from ops.processes import ProcessSpec, base_environment
 from ops.stack import Stack
 from ops.state import StackState, load_state
 from payment_service.psp_book import create_book
@@ -28,7 +28,6 @@ SERVICES = {
     "naive_payment": ("benchmarks.naive.payments:NaivePayments", "payment_service"),
 }
 _PROVIDER = "naive_psp"
-_STOP_TIMEOUT_S = 15.0
 
 
 def create_tables(stack: Stack) -> dict[str, str]:
@@ -68,16 +67,8 @@ def _service(stack: Stack, name: str, urls: Mapping[str, str]) -> Iterator[int]:
         },
         stage=2,
     )
-    process = spawn(spec, owner=stack.folder, log=stack.log(name))
-    try:
-        yield process.pid
-    finally:
-        process.terminate()
-        try:
-            process.wait(_STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(_STOP_TIMEOUT_S)
+    with started(stack, spec, log=name) as pid:
+        yield pid
 
 
 def _state(stack: Stack) -> StackState:
