@@ -1,22 +1,18 @@
 """Owns: `ordersaga psp`: the payment simulator's behaviour, cards and book on a screen. Must not know: its database."""
 
-import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from ops.command_line import pairs, readable_errors
 from ops.display import plain
 from ops.errors import StackError
+from ops.operator_client import json_option, show_answer
 from ops.psp_client import PspClient
 from ops.stack import Stack
-
-_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-_LEAST_WIDTH = 130
 
 
 @click.group(name="psp")
@@ -25,7 +21,7 @@ def commands() -> None:
 
 
 @commands.command()
-@_JSON
+@json_option
 @click.pass_obj
 @readable_errors
 def show(stack: Stack, as_json: bool) -> None:
@@ -35,7 +31,7 @@ def show(stack: Stack, as_json: bool) -> None:
 
 @commands.command(name="set")
 @click.argument("changes", nargs=-1, required=True, callback=pairs, metavar="NAME=VALUE...")
-@_JSON
+@json_option
 @click.pass_obj
 @readable_errors
 def change(stack: Stack, changes: dict[str, str], as_json: bool) -> None:
@@ -44,7 +40,7 @@ def change(stack: Stack, changes: dict[str, str], as_json: bool) -> None:
 
 
 @commands.command()
-@_JSON
+@json_option
 @click.pass_obj
 @readable_errors
 def reset(stack: Stack, as_json: bool) -> None:
@@ -54,23 +50,23 @@ def reset(stack: Stack, as_json: bool) -> None:
 
 @commands.command()
 @click.option("--last", default=20, show_default=True, type=click.IntRange(1, 500), help="How many charges.")
-@_JSON
+@json_option
 @click.pass_obj
 @readable_errors
 def book(stack: Stack, last: int, as_json: bool) -> None:
     """Show its newest charges: what it says that it took, gave back and told."""
     document = _client(stack).book(last)
-    _show(document, as_json, lambda: _charges(document["charges"]))
+    show_answer(document, as_json, lambda: _charges(document["charges"]))
 
 
 @commands.command()
-@_JSON
+@json_option
 @click.pass_obj
 @readable_errors
 def cards(stack: Stack, as_json: bool) -> None:
     """Show the test cards and what each does."""
     document = _client(stack).cards()
-    _show(document, as_json, lambda: _cards(document["cards"]))
+    show_answer(document, as_json, lambda: _cards(document["cards"]))
 
 
 def _client(stack: Stack) -> PspClient:
@@ -91,17 +87,7 @@ def _numbers(changes: Mapping[str, str]) -> dict[str, float]:
 
 
 def _show_behaviour(document: Mapping[str, Any], as_json: bool) -> None:
-    _show(document, as_json, lambda: _behaviour(document["behaviour"]))
-
-
-def _show(document: Mapping[str, Any], as_json: bool, table: Callable[[], Table]) -> None:
-    if as_json:
-        click.echo(json.dumps(document, indent=2))
-    else:
-        screen = Console(highlight=False)
-        # Keys are there to be copied: a narrow screen breaks the line, not the key.
-        screen.width = max(screen.width, _LEAST_WIDTH)
-        screen.print(table())
+    show_answer(document, as_json, lambda: _behaviour(document["behaviour"]))
 
 
 def _table(*headings: str, right: Sequence[str] = ()) -> Table:
