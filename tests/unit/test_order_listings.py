@@ -11,12 +11,14 @@ import pytest
 
 from order_service.board import DONE, SHIPMENT, Actor, awaited, step_of
 from order_service.deadlines import Wait
-from order_service.listings import follow_orders, list_orders, list_sagas
-from order_service.search import first_id, last_id, prefix_range
+from order_service.listings import follow_orders, list_orders
+from order_service.saga_requests import list_sagas
+from order_service.search import prefix_range
 from order_service.states import CancelReason, Money, Order, OrderStatus, Stock
 from shared.envelope import new_id
 from shared.errors import InvalidRequest
 from shared.identity import TRUSTED
+from shared.time_ids import first_id, last_id
 
 NO_DATABASE: Any = None
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -63,6 +65,13 @@ class TestWhatIsOddIsRefusedBeforeAnyQuery:
             ({"cursor": "1.x"}, "cursor"),
             ({"cursor": 5}, "cursor"),
             ({"text": 5}, "text"),
+            ({"step": "lunch"}, "step"),
+            ({"waitsFor": "godot"}, "waitsFor"),
+            ({"status": "SHIPPED"}, "status"),
+            ({"userId": 7}, "userId"),
+            ({"sellerId": ""}, "sellerId"),
+            ({"since": "yesterday"}, "since"),
+            ({"until": "2026-01-01"}, "until"),
         ],
     )
     def test_sagas(self, change: dict[str, Any], field: str) -> None:
