@@ -47,7 +47,9 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 @json_option
 @click.pass_obj
 @readable_errors
-def audit(stack: Stack, limit: int, everything: bool, export: str | None, as_json: bool, **filters: str | None) -> None:
+def audit(
+    stack: Stack, /, limit: int, everything: bool, export: str | None, as_json: bool, **filters: str | None
+) -> None:
     """Show the audit log of all services, newest first."""
     client = operator_client(stack)
     if export is not None:

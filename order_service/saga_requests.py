@@ -71,7 +71,7 @@ def get_saga(tx: Transaction, caller: Identity, order_id: Any, settings: Setting
         "isWhole": order.is_whole,
         "isArchived": False,
         "atDeadline": _at_deadline(order, settings),
-        "allowedActions": allowed_actions(order),
+        "allowedActions": list(allowed_actions(order)),
         "timeline": _timeline(timeline, row["created_at"]),
         "expected": [_expected(order, step) for step in board.expected(order, _answers)],
     }
