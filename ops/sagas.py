@@ -19,7 +19,7 @@ from rich.table import Table
 from ops import saga_screens
 from ops.command_line import readable_errors
 from ops.errors import StackError
-from ops.operator_client import OperatorClient, json_option, note_option, operator_client, show_answer
+from ops.operator_client import OperatorClient, json_option, note_option, operator_client
 from ops.stack import Stack
 
 LARGEST_PAGE = 100
@@ -59,7 +59,7 @@ def board(stack: Stack, /, limit: int, everything: bool, watch: bool, as_json: b
         _watch(look, _board_screen, is_over=lambda _: False, as_json=as_json)
         return
     found = look()
-    show_answer(found, as_json, lambda: saga_screens.board(found["sagas"], found["asOf"]))
+    _show(found, as_json, lambda found: saga_screens.board(found["sagas"], found["asOf"]))
     if not as_json:
         click.echo(saga_screens.count(found["sagas"], found["nextCursor"] is not None))
 
@@ -168,13 +168,17 @@ def _order_id(client: OperatorClient, order: str) -> str:
     raise StackError(f"{len(found) or 'no'} orders are meant by {order!r}", hint=hint)
 
 
-def _show(found: dict[str, Any], as_json: bool) -> None:
+def _show(
+    found: dict[str, Any],
+    as_json: bool,
+    screen_of: Callable[[dict[str, Any]], RenderableType] = saga_screens.whole,
+) -> None:
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
     screen = Console(highlight=False)
     screen.width = max(screen.width, _LEAST_WIDTH)
-    screen.print(saga_screens.whole(found))
+    screen.print(screen_of(found))
 
 
 def _watch(

@@ -65,13 +65,14 @@ def _one_of(parameter: str, conditions: Mapping[str, str]) -> str:
 
 
 _TURNS = {name: " or ".join(f"({part})" for part in parts) for name, parts in _TURN_OF.items()}
-_MEANT = f"{_one_of('step', _AT_STEP)} and {_one_of('actor', _TURNS)} and {FILTERS}"
+_MEANT = f"{_one_of('step', _AT_STEP)} and {FILTERS}"
+_WHOSE_TURN = _one_of("actor", _TURNS)
 
 _STUCK, _OTHERS = 0, 1
 _RUNNING = ("o.status = 'PENDING'", "o.status = 'RESERVED'", "o.status = 'CONFIRMED'", _UNDONE)
 _BOARD_IS = "cast(:board as text) = "
 _IS_RUNNING = f"({' or '.join(f'({condition})' for condition in _RUNNING)})"
-_FLAGGED = (_STUCK, f"o.flag is not null and coalesce(:board, '') <> '{Board.ENDED}'")
+_FLAGGED = (_STUCK, f"o.flag is not null and coalesce(:board, '') <> '{Board.ENDED}' and {_WHOSE_TURN}")
 _NOT_FLAGGED = "o.flag is null and"
 # (rank, condition): alone, each is served by an index; beside a text they filter what that found.
 _SHELVES = (
@@ -85,9 +86,17 @@ _SHELVES_OF_FOUND = (
     (
         _OTHERS,
         f"{_NOT_FLAGGED} (cast(:board as text) is null or {_BOARD_IS} '{Board.RUNNING}' and {_IS_RUNNING}"
-        f" or {_BOARD_IS} '{Board.ENDED}' and not {_IS_RUNNING})",
+        f" or {_BOARD_IS} '{Board.ENDED}' and not {_IS_RUNNING}) and {_WHOSE_TURN}",
     ),
 )
+
+
+def _shelves_of(actor: str) -> tuple[tuple[int, str], ...]:
+    """One for each reason why it may be their turn: together they would read all paid orders to find a few others."""
+    board = Board.ENDED if actor == Actor.NOBODY else Board.RUNNING
+    parts = _ENDED if actor == Actor.NOBODY else _TURN_OF[actor]
+    is_meant = f"coalesce(:board, '{board}') = '{board}'"
+    return (_FLAGGED, *((_OTHERS, f"{_NOT_FLAGGED} {is_meant} and {part}") for part in parts))
 
 
 def _sagas(ways: tuple[tuple[str, str], ...], shelves: tuple[tuple[int, str], ...]) -> TextClause:
@@ -100,14 +109,15 @@ def _sagas(ways: tuple[tuple[str, str], ...], shelves: tuple[tuple[int, str], ..
     return text(f"{' union '.join(branches)} order by 1, 2 desc limit :limit")
 
 
-_SAGAS, _SAGAS_BY_TEXT = _sagas(ANY, _SHELVES), _sagas(BY_TEXT, _SHELVES_OF_FOUND)
+_SAGAS_BY_TEXT = _sagas(BY_TEXT, _SHELVES_OF_FOUND)
+_SAGAS = {None: _sagas(ANY, _SHELVES), **{actor: _sagas(ANY, _shelves_of(actor)) for actor in Actor}}
 
 
 def find_sagas(tx: Transaction, wanted: SagaFilter) -> list[tuple[int, UUID]]:
     """At most ``limit`` (rank, id): what is flagged first, then newest first."""
     rank, before = wanted.before or (None, None)
     rows = tx.fetch(
-        _SAGAS if wanted.text is None else _SAGAS_BY_TEXT,
+        statement_for(wanted),
         limit=wanted.limit,
         board=_board_of(wanted),
         step=wanted.step,
@@ -120,7 +130,13 @@ def find_sagas(tx: Transaction, wanted: SagaFilter) -> list[tuple[int, UUID]]:
     return [(row.rank, row.id) for row in rows]
 
 
+def statement_for(wanted: SagaFilter) -> TextClause:
+    if wanted.text is not None:
+        return _SAGAS_BY_TEXT
+    return _SAGAS[Actor.NOBODY if wanted.step == DONE and wanted.actor is None else wanted.actor]
+
+
 def _board_of(wanted: SagaFilter) -> Board | None:
-    """Who is at a step before the end, or waits for somebody, is running: on that shelf each status has its index."""
-    waits = wanted.step not in (None, DONE) or wanted.actor not in (None, Actor.NOBODY)
-    return Board.RUNNING if wanted.board is None and waits else wanted.board
+    """Who is at a step before the end is running: on that shelf each status has its index."""
+    is_at_step = wanted.step not in (None, DONE) and wanted.actor is None
+    return Board.RUNNING if wanted.board is None and is_at_step else wanted.board
