@@ -101,7 +101,7 @@ def _cell(value: Any) -> str:
 def _table(entries: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
     for heading in ("at", "who", "did", "to", "before", "after"):
-        table.add_column(heading)
+        table.add_column(heading, no_wrap=heading in ("at", "to"))
     for entry in entries:
         table.add_row(
             entry["at"][:19].replace("T", " "),

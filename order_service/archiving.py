@@ -6,6 +6,7 @@ Must not know: how an order looks (requests.py), tables (archive.py, reading.py)
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -18,11 +19,11 @@ from order_service.requests import whole_order
 from order_service.returns import ReturnStatus
 from order_service.settings import Settings
 from order_service.states import OrderStatus
-from shared.database import Sessions, Transaction, in_rounds
+from shared.database import Sessions, Transaction, transaction
 from shared.time_ids import last_id
 
 AT_ONCE = 50
-MOST_ROUNDS = 40
+LONGEST_TICK_S = 45.0
 BUSY_BACKLOG = 200
 _FINISHED = (OrderStatus.FULFILLED, OrderStatus.CANCELLED)
 # Counts no further than it needs to; served by the relay's own index.
@@ -32,9 +33,19 @@ select count(*) as unpublished from (select 1 from outbox where published_at is 
 
 
 def archive_finished(sessions: Sessions, settings: Settings) -> None:
-    """Rounds of :func:`archive_some`, at most MOST_ROUNDS of them a tick: the next one goes on."""
-    if settings.archive_after is not None:
-        in_rounds(sessions, lambda tx: archive_some(tx, settings), full=AT_ONCE, most_rounds=MOST_ROUNDS)
+    """Batch after batch for most of a minute; the next tick goes on.
+
+    After each it rests as long as that took: a batch holds the whole process, whose other half is for traffic.
+    """
+    if settings.archive_after is None:
+        return
+    end = time.monotonic() + LONGEST_TICK_S
+    while (begin := time.monotonic()) < end:
+        with transaction(sessions) as tx:
+            done = archive_some(tx, settings)
+        if done < AT_ONCE:
+            return
+        time.sleep(time.monotonic() - begin)
 
 
 def archive_some(tx: Transaction, settings: Settings) -> int:

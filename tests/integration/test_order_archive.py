@@ -173,6 +173,18 @@ class TestWhatIsPutAway:
             str(id_) for id_ in ids
         ]
 
+    def test_a_tick_goes_on_until_nothing_is_left(self, orders: OrderDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(archiving, "AT_ONCE", 2)
+        for _ in range(3):
+            fulfilled(orders)
+        orders.query("update outbox set published_at = now()")
+        orders.query("update orders set updated_at = updated_at - interval '1 hour'")
+        at_once = replace(SETTINGS, archive_after=timedelta(minutes=1))
+        # Their ids are young: a period is bounded by ids too, give or take a day.
+        archiving.archive_finished(orders.sessions, at_once)
+        assert orders.query("select count(*) from archived_orders") == [(3,)]
+        assert orders.query("select count(*) from orders") == [(0,)]
+
     def test_it_is_no_more_in_lists_and_still_on_the_board(self, orders: OrderDatabase) -> None:
         order_id = archived(orders)
         assert orders.run(lambda tx: listings.list_orders(tx, ADMIN, limit=5))["orders"] == []
