@@ -110,7 +110,8 @@ def _sagas(ways: tuple[tuple[str, str], ...], shelves: tuple[tuple[int, str], ..
 
 
 _SAGAS_BY_TEXT = _sagas(BY_TEXT, _SHELVES_OF_FOUND)
-_SAGAS = {None: _sagas(ANY, _SHELVES), **{actor: _sagas(ANY, _shelves_of(actor)) for actor in Actor}}
+_SAGAS = _sagas(ANY, _SHELVES)
+_SAGAS_OF = {actor: _sagas(ANY, _shelves_of(actor)) for actor in Actor}
 
 
 def find_sagas(tx: Transaction, wanted: SagaFilter) -> list[tuple[int, UUID]]:
@@ -133,7 +134,8 @@ def find_sagas(tx: Transaction, wanted: SagaFilter) -> list[tuple[int, UUID]]:
 def statement_for(wanted: SagaFilter) -> TextClause:
     if wanted.text is not None:
         return _SAGAS_BY_TEXT
-    return _SAGAS[Actor.NOBODY if wanted.step == DONE and wanted.actor is None else wanted.actor]
+    actor = Actor.NOBODY if wanted.step == DONE and wanted.actor is None else wanted.actor
+    return _SAGAS if actor is None else _SAGAS_OF[actor]
 
 
 def _board_of(wanted: SagaFilter) -> Board | None:
