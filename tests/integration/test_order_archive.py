@@ -311,7 +311,7 @@ class TestErasure:
         assert (erasure["erased"], erasure["skipped"]) == (3, 0)
         assert erasure["finishedAt"] is not None
         assert self._tables_with(orders, STREET) == set()
-        # From the outbox the token goes with its row, a day after it was published.
+        # From the outbox the token goes with its row, once that is purged.
         assert self._tables_with(orders, TOKEN) == {"outbox"}
         for order_id in (put_away, *live):
             assert look(orders, order_id)["shippingAddress"] is None
