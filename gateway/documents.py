@@ -119,6 +119,8 @@ class Order(OrderSummary):
         fields.String(metadata={"enum": ["cancel", "approve", "decline", "fulfil", "return"]}),
         metadata={"description": "What may be asked of the order as it is now, by whoever may ask it at all"},
     )
+    archived = fields.Boolean(metadata={"description": "It is over, was put away, and nothing can be asked of it"})
+    archivedAt = time_text()
     history = fields.List(fields.Nested(StatusChange), required=True)
     timeline = fields.List(fields.Nested(TimelineEntry), required=True)
     reservation = fields.Dict(

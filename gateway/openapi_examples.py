@@ -50,6 +50,10 @@ REQUESTS: Examples = {
     "putCartItem": {"three of them": {"quantity": 3}},
     "issueToken": {"in development": {"username": "user@ordersaga.example", "password": "User1234!"}},
     "changeProduct": {"a new price": {"price": "11.00"}, "not sold any more": {"active": False}},
+    "nudgeSaga": {"nobody answered": {"note": "no answer for ten minutes, inventory was restarted"}},
+    "cancelSaga": {"for its customer": {"note": "the customer called, see ticket 4711"}},
+    "resolveSaga": {"done by hand": {"note": "refunded in the provider's dashboard, see ticket 4711"}},
+    "requestErasure": {"on request": {"userId": "anna", "note": "letter of January 31"}},
     "adminDeadLettersRedrive": {"try one": {"count": 1}},
     "adminDeadLettersDiscard": {"test data": {"count": 10, "note": "test data of last Friday, see ticket 4711"}},
     "changeBehaviour": {"every tenth call fails": {"failure_rate": 0.1}, "slow": {"latency_ms": 300}},
@@ -238,7 +242,56 @@ _CART = {
     "updatedAt": _PLACED_AT,
 }
 
+_SAGA = {
+    "orderId": _ORDER_ID,
+    "status": "PENDING",
+    "reason": None,
+    "userId": "anna",
+    "sellerId": "potter",
+    "waitsFor": "inventory",
+    "step": "answer",
+    "since": _PLACED_AT,
+    "until": _DUE_AT,
+    "flag": None,
+    "flaggedAt": None,
+    "startedAt": _PLACED_AT,
+    "correlationId": "checkout-7f3a",
+}
+_SAGA_DETAIL = {
+    **_SAGA,
+    "asOf": _CONFIRMED_AT,
+    "isWhole": False,
+    "isArchived": False,
+    "atDeadline": "cancel",
+    "allowedActions": ["cancel"],
+    "timeline": [
+        {
+            "eventId": _CREATED_EVENT,
+            "type": "ORDER_CREATED",
+            "source": "order_service",
+            "causationId": None,
+            "at": _PLACED_AT,
+            "recordedAt": _PLACED_AT,
+            "decision": "emitted",
+            "note": "",
+            "afterCauseS": None,
+            "afterStartS": 0.0,
+        }
+    ],
+    "expected": [
+        {
+            "who": "inventory",
+            "events": ["INVENTORY_RESERVED", "INVENTORY_REJECTED"],
+            "answersTo": "ORDER_CREATED",
+            "isNext": True,
+            "until": _DUE_AT,
+        }
+    ],
+}
+
 ANSWERS: Examples = {
+    "listSagas": {"the last page": {"sagas": [_SAGA], "nextCursor": None, "asOf": _CONFIRMED_AT}},
+    "getSaga": {"nobody has answered yet": _SAGA_DETAIL},
     "createCart": {"with two mugs": _CART},
     "getCart": {"with two mugs": _CART},
     "createPayment": {"to be confirmed": {**_PAYMENT, "charging": False, "attemptsLeft": 3}},

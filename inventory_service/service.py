@@ -115,10 +115,21 @@ class InventoryService:
 
     @rpc
     def list_audit(
-        self, limit: Any = 50, cursor: Any = None, actor: Any = None, object_id: Any = None
+        self,
+        limit: Any = 50,
+        cursor: Any = None,
+        actor: Any = None,
+        object_id: Any = None,
+        action: Any = None,
+        object_type: Any = None,
+        since: Any = None,
+        until: Any = None,
     ) -> dict[str, Any]:
+        wanted = audit.AuditFilter(
+            actor=actor, action=action, object_type=object_type, object_id=object_id, since=since, until=until
+        )
         with transaction(self.database) as tx:
-            return audit.page(tx, self.caller, limit=limit, cursor=cursor, actor=actor, object_id=object_id)
+            return audit.page(tx, self.caller, limit=limit, cursor=cursor, wanted=wanted)
 
     @rpc
     def health(self) -> dict[str, str]:

@@ -14,9 +14,11 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from ops import display, psp, tokens
+from ops import display, psp, sagas, tokens
+from ops.audit import audit
 from ops.command_line import console, pairs, readable_errors
 from ops.databases import driver_url
+from ops.erasure import erase
 from ops.errors import StackError
 from ops.following import follow, show
 from ops.stack import Stack
@@ -224,6 +226,10 @@ def demo(stack: Stack, everything: bool) -> None:
 
 
 main.add_command(psp.commands)
+main.add_command(sagas.board, "sagas")
+main.add_command(sagas.saga)
+main.add_command(audit)
+main.add_command(erase)
 
 if __name__ == "__main__":
     main()

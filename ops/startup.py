@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ops import packages, rabbitmq, topology
-from ops.applications import GATEWAY, PSP, application_processes
+from ops.applications import GATEWAY, PSP, SERVICES, application_processes
 from ops.databases import create_databases
 from ops.errors import StackError
 from ops.external import wait_for_external_servers
@@ -18,6 +18,7 @@ from ops.postgres import find_binaries as find_postgres
 from ops.processes import ProcessSpec
 from ops.quorum import give_every_queue_a_leader, wait_until_running
 from ops.readiness import Readiness
+from ops.sealing import seal, unseal
 from ops.state import StackState, save_state
 from ops.supervision import Supervision
 from ops.waiting import Waiter
@@ -181,7 +182,14 @@ class Startup:
         wait_for_external_servers(self.state, self._waiter)
 
     def _migrate(self) -> None:
-        migrate_all(self._folder, self.state, self._waiter)
+        """The audit logs are in their services' hands only meanwhile."""
+        private = [name for name in self.state.private_databases if name in SERVICES]
+        administrator = self.state.database_url("postgres", role="postgres") if private else ""
+        unseal(administrator, private)
+        try:
+            migrate_all(self._folder, self.state, self._waiter)
+        finally:
+            seal(administrator, private)
         self._report("databases are migrated")
 
     def _open_broker(self) -> None:

@@ -16,6 +16,7 @@ from uuid import UUID
 
 from order_service import queries
 from order_service.access import order_not_found, party_for
+from order_service.archive import refuse_archived
 from order_service.domain import allowed_actions, decide
 from order_service.handlers import Changes, record_own
 from order_service.happenings import (
@@ -113,9 +114,10 @@ class _Granted:
 
 
 def _lock(tx: Transaction, asking: Asking, request: str) -> _Locked:
-    """Raises OrderNotFound, Forbidden."""
+    """Raises OrderNotFound, OrderArchived, Forbidden."""
     found = queries.order_for_update(tx, asking.order_id)
     if found is None:
+        refuse_archived(tx, asking.caller, asking.order_id)
         raise order_not_found(asking.order_id)
     order, row = found
     by = party_for(asking.caller, request, row, asking.by)
@@ -137,13 +139,17 @@ def _ask(tx: Transaction, locked: _Locked, request: Asked, settings: Settings, *
     return _Granted(locked=locked, order=decision.order, changes=changes, cause=cause)
 
 
-def cancel_order(tx: Transaction, asking: Asking, settings: Settings) -> None:
-    """Raises OrderNotFound, Forbidden, and OrderNotCancellable once the order is being fulfilled."""
+def cancel_order(tx: Transaction, asking: Asking, settings: Settings, note: str | None = None) -> None:
+    """``note``: why, from an operator.
+
+    Raises OrderNotFound, Forbidden, and OrderNotCancellable once the order is being fulfilled.
+    """
     locked = _lock(tx, asking, "cancel_order")
     request = CancelRequested(order_id=asking.order_id, by=locked.by)
-    granted = _ask(tx, locked, request, settings, by=locked.by)
+    noted = {} if note is None else {"note": note}
+    granted = _ask(tx, locked, request, settings, by=locked.by, **noted)
     if granted:
-        granted.save(tx)
+        granted.save(tx, **noted)
 
 
 def approve_order(tx: Transaction, asking: Asking, settings: Settings) -> None:

@@ -137,3 +137,8 @@ def _unflagged(order: Order) -> Order:
 def without_flag(order: Order, *flags: Flag) -> Order:
     """``order`` without its flag, if that is one of ``flags``."""
     return _unflagged(order) if order.flag in flags else order
+
+
+def resolved(order: Order) -> Order:
+    """An operator has dealt with its flag: it is not watched any more until it waits for something else."""
+    return replace(_unflagged(order), wake_at=None)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from order_service import queries
+from order_service import archive, queries
 from order_service.deadlines import what_is_due
 from order_service.domain import Decision, decide
 from order_service.happenings import (
@@ -100,16 +100,19 @@ def apply_events(tx: Transaction, events: Sequence[Received[Told]], settings: Se
     """Move each event's order as the transition table says. Events of one order apply in the order given."""
     orders = queries.orders_for_update(tx, (event.body.order_id for event in events))
     changes = Changes()
+    unknown = []
     for event in events:
         order = orders.get(event.body.order_id)
         if order is None:
-            _answer_unknown_order(tx, changes, event)
+            unknown.append(event)
             continue
         decision = decide(order, event.body, now=tx.now, rules=settings.rules)
         orders[order.id] = decision.order
         _record_event(changes, event, decision)
         _record_decision(tx, changes, order, decision, event.envelope)
         _record_refund(changes, order, event.body)
+    if unknown:
+        _answer_unknown_orders(tx, changes, unknown)
     changes.save(tx)
 
 
@@ -176,21 +179,35 @@ def _emit_step(tx: Transaction, changes: Changes, order: Order, status: OrderSta
         )
 
 
-def _answer_unknown_order(tx: Transaction, changes: Changes, event: Received[Told]) -> None:
-    """A reservation for an order nobody placed (ORDER_CREATED by hand) must not hold stock or take money."""
-    order_id = event.body.order_id
-    changes.timeline.append(
-        timeline_row(event.envelope, order_id, event.payload, decision="ignored", note="unknown order")
+def _answer_unknown_orders(tx: Transaction, changes: Changes, events: Sequence[Received[Told]]) -> None:
+    """A reservation for an order nobody placed (ORDER_CREATED by hand) must not hold stock or take money.
+
+    An order that was archived is not unknown: it is over, and what is still told of it is kept beside it.
+    """
+    archived = archive.known(tx, {event.body.order_id for event in events})
+    late = []
+    for event in events:
+        order_id = event.body.order_id
+        note = "archived" if order_id in archived else "unknown order"
+        row = timeline_row(event.envelope, order_id, event.payload, decision="ignored", note=note)
+        if order_id in archived:
+            late.append(row)
+            continue
+        changes.timeline.append(row)
+        if event.envelope.type == "INVENTORY_RESERVED":
+            _refuse_unknown_order(tx, changes, event)
+    archive.add_late(tx, late)
+
+
+def _refuse_unknown_order(tx: Transaction, changes: Changes, event: Received[Told]) -> None:
+    changes.emit(
+        tx,
+        "ORDER_CANCELLED",
+        event.body.order_id,
+        cause=event.envelope,
+        correlation_id=event.envelope.correlation_id,
+        reason=CancelReason.UNKNOWN_ORDER,
     )
-    if event.envelope.type == "INVENTORY_RESERVED":
-        changes.emit(
-            tx,
-            "ORDER_CANCELLED",
-            order_id,
-            cause=event.envelope,
-            correlation_id=event.envelope.correlation_id,
-            reason=CancelReason.UNKNOWN_ORDER,
-        )
 
 
 def watch_all_deadlines(sessions: Sessions, settings: Settings) -> None:
@@ -210,12 +227,12 @@ def watch_deadlines(tx: Transaction, settings: Settings) -> int:
         if decision.republish:
             nudged.append(order.id)
     if nudged:
-        changes.outgoing += [_once_more(row) for row in queries.last_emitted_rows(tx, nudged)]
+        changes.outgoing += [once_more(row) for row in queries.last_emitted_rows(tx, nudged)]
     changes.save(tx)
     return len(due)
 
 
-def _once_more(row: Any) -> Outgoing:
+def once_more(row: Any) -> Outgoing:
     """The event as it was recorded, its own id included: whoever has applied it drops it."""
     envelope = Envelope(
         event_id=row.event_id,

@@ -22,7 +22,7 @@ from order_service.happenings import (
     StockReserved,
     StockReturned,
 )
-from order_service.states import FINAL_STOCK, PSP_TIMEOUT, Flag, Money, Order, OrderStatus, Stock
+from order_service.states import FINAL_MONEY, FINAL_STOCK, PSP_TIMEOUT, Flag, Money, Order, OrderStatus, Stock
 
 
 def learn(order: Order, event: Happening) -> Order:
@@ -59,7 +59,7 @@ def _learn_refund(order: Order, total_refunded: Decimal) -> Order:
 
 
 def settle(order: Order, now: datetime) -> Order:
-    is_over = order.stock is Stock.FREE and order.money in (Money.NOT_TAKEN, Money.RETURNED)
+    is_over = order.stock is Stock.FREE and order.money in FINAL_MONEY
     if order.status is OrderStatus.CANCELLED and is_over and order.settled_at is None:
         return without_flag(replace(order, settled_at=now), Flag.REFUND_FAILED)
     return order

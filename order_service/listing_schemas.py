@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from uuid import UUID
 
-from marshmallow import RAISE, ValidationError, fields, validate
+from marshmallow import RAISE, fields, validate
 
-from order_service.board import Board
 from order_service.schemas import OrderSummaryView, TimelineEventView
-from order_service.search import OrderFilter, SagaFilter
+from order_service.search import OrderFilter
 from order_service.states import OrderStatus
 from shared.event_schema import Moment, PayloadSchema, text
 
@@ -22,7 +20,7 @@ MOST_FOLLOWED = 500
 LARGEST_SEQ = 2**63 - 1
 
 
-class _Page(PayloadSchema):
+class Page(PayloadSchema):
     class Meta:
         unknown = RAISE
 
@@ -32,7 +30,7 @@ class _Page(PayloadSchema):
     text = text(required=False)
 
 
-class OrdersWanted(_Page):
+class OrdersWanted(Page):
     make_value = OrderFilter
     before = fields.UUID(data_key="cursor", error_messages={"invalid_uuid": "not a cursor"})
     status = fields.String(validate=validate.OneOf(list(OrderStatus)))
@@ -41,23 +39,6 @@ class OrdersWanted(_Page):
     item = text(required=False)
     since = Moment()
     until = Moment()
-
-
-class SagaPlace(fields.Field[tuple[int, UUID]]):
-    """Where a page of the board ends: rank and id, because what is flagged comes first."""
-
-    def _deserialize(self, value: Any, *_args: Any, **_kwargs: Any) -> tuple[int, UUID]:
-        try:
-            rank, _, id_ = value.partition(".")
-            return int(rank) & 1, UUID(id_)
-        except (AttributeError, ValueError) as error:
-            raise ValidationError("not a cursor") from error
-
-
-class SagasWanted(_Page):
-    make_value = SagaFilter
-    before = SagaPlace(data_key="cursor")
-    board = fields.Enum(Board, by_value=True, data_key="state")
 
 
 class FollowedSchema(PayloadSchema):
@@ -78,20 +59,6 @@ class FollowedOrderView(OrderSummaryView):
 
 class FollowedEventView(TimelineEventView):
     seq = fields.Integer()
-
-
-class SagaView(PayloadSchema):
-    id = fields.UUID(data_key="orderId")
-    status = fields.String()
-    reason = fields.String()
-    waits_for = fields.String(data_key="waitsFor")
-    step = fields.String()
-    updated_at = Moment(data_key="since")
-    deadline_at = Moment(data_key="until")
-    flag = fields.String()
-    flagged_at = Moment(data_key="flaggedAt")
-    created_at = Moment(data_key="startedAt")
-    correlation_id = fields.String(data_key="correlationId")
 
 
 def said(**arguments: Any) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Answers about many orders at once: pages, what is new about some, the saga board.
+"""Answers about many orders at once: pages, what is new about some.
 
 Owns: from RPC arguments to filters and from rows to answers. Must not know: Nameko, HTTP.
 """
@@ -10,29 +10,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from order_service import board, reading, search
-from order_service.access import order_not_found, refuse_all_but_operators, sight_of
+from order_service import reading, search
+from order_service.access import order_not_found, sight_of
 from order_service.domain import allowed_actions
 from order_service.listing_schemas import (
     FollowedEventView,
     FollowedOrderView,
     FollowSchema,
     OrdersWanted,
-    SagasWanted,
-    SagaView,
     said,
 )
 from order_service.requests import as_uuid, error_answer
 from order_service.schemas import OrderSummaryView
-from order_service.search import OrderFilter, SagaFilter
+from order_service.search import OrderFilter
 from order_service.states import Order
 from shared.database import Transaction
 from shared.event_schema import load_request
 from shared.identity import Identity
 
 MOST_EVENTS = 500
-_ORDERS, _SAGAS, _FOLLOW = OrdersWanted(), SagasWanted(), FollowSchema()
-_SUMMARY, _FOLLOWED, _EVENT, _SAGA = OrderSummaryView(), FollowedOrderView(), FollowedEventView(), SagaView()
+_ORDERS, _FOLLOW = OrdersWanted(), FollowSchema()
+_SUMMARY, _FOLLOWED, _EVENT = OrderSummaryView(), FollowedOrderView(), FollowedEventView()
 
 
 def list_orders(tx: Transaction, caller: Identity, **arguments: Any) -> dict[str, Any]:
@@ -84,20 +82,3 @@ def _followed(order: Order, row: Mapping[str, Any], events: Sequence[Mapping[str
         "isWhole": order.is_whole,
         "hasCheckedOut": order.has_checked_out,
     }
-
-
-def list_sagas(tx: Transaction, caller: Identity, **arguments: Any) -> dict[str, Any]:
-    """A page of the saga board: what is flagged first, then newest first. Raises Forbidden, InvalidRequest."""
-    refuse_all_but_operators(caller)
-    wanted: SagaFilter = load_request(_SAGAS, said(**arguments), "the list")
-    found = search.find_sagas(tx, replace(wanted, limit=wanted.limit + 1))
-    page = found[: wanted.limit]
-    orders = reading.order_rows(tx, [id_ for _, id_ in page])
-    return {
-        "sagas": [_saga(*orders[id_]) for _, id_ in page if id_ in orders],
-        "nextCursor": f"{page[-1][0]}.{page[-1][1]}" if len(found) > wanted.limit else None,
-    }
-
-
-def _saga(order: Order, row: Mapping[str, Any]) -> Any:
-    return _SAGA.dump({**row, "waits_for": board.awaited(order), "step": board.step_of(order)})

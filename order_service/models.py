@@ -85,6 +85,13 @@ class Order(Base):
         Index("orders_seller", "seller_id", "id"),
         Index("orders_status", "status", "id"),
         Index("orders_unsettled", "id", postgresql_where=text("status = 'CANCELLED' and settled_at is null")),
+        Index(
+            "orders_unshipped",
+            "id",
+            postgresql_where=text(
+                "status = 'CONFIRMED' and (fulfil_requested_at is not null or stock <> 'HELD')",
+            ),
+        ),
         Index("orders_flagged", "id", postgresql_where=text("flag is not null")),
         Index("orders_tracking", "tracking", postgresql_where=text("tracking is not null")),
     )
@@ -168,6 +175,45 @@ class OrderEvent(Base):
         # What nothing caused begins with a request, whose id is its correlation id.
         Index("order_events_request", "correlation_id", postgresql_where=text("causation_id is null")),
     )
+
+
+class ArchivedOrder(Base):
+    """An order that is over and was put away. ``document``: as it was shown last, ``late``: what was told since."""
+
+    __tablename__ = "archived_orders"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[str] = mapped_column(Text)
+    seller_id: Mapped[str] = mapped_column(Text)
+    status: Mapped[str] = mapped_column(Text)
+    price: Mapped[Decimal] = mapped_column(Price)
+    currency: Mapped[str] = mapped_column(Text)
+    money: Mapped[str] = mapped_column(Text)
+    refunded: Mapped[Decimal] = mapped_column(Price)
+    archived_at: Mapped[datetime] = mapped_column(Moment)
+    document: Mapped[Any] = mapped_column(JSONB)
+    late: Mapped[Any] = mapped_column(JSONB, server_default=text("'[]'"))
+
+    __table_args__ = (Index("archived_orders_user", "user_id", "id"),)
+
+
+class Erasure(Base):
+    """A customer whose addresses are to be forgotten, and how far that is done."""
+
+    __tablename__ = "erasures"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[str] = mapped_column(Text)
+    note: Mapped[str] = mapped_column(Text)
+    requested_by: Mapped[str] = mapped_column(Text)
+    requested_at: Mapped[datetime] = mapped_column(Moment)
+    place: Mapped[UUID | None]
+    in_archive: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
+    erased: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    skipped: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    finished_at: Mapped[datetime | None] = mapped_column(Moment)
+
+    __table_args__ = (Index("erasures_open", "id", postgresql_where=text("finished_at is null")),)
 
 
 class Product(Base):

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from order_service import commands, queries, reading
+from order_service import archive, commands, queries, reading
 from order_service.access import customer_of, order_not_found, refuse_stranger
 from order_service.commands import Asking
 from order_service.domain import allowed_actions
@@ -25,7 +25,7 @@ from order_service.schemas import (
     pairs,
 )
 from order_service.settings import Settings
-from order_service.states import OrderStatus
+from order_service.states import Order, OrderStatus
 from order_service.timeline import Step, causal_order
 from shared.database import Transaction
 from shared.errors import InvalidRequest, OrderSagaError
@@ -88,24 +88,44 @@ def error_answer(error: OrderSagaError) -> dict[str, Any]:
 
 
 def get_order(tx: Transaction, caller: Identity, order_id: Any) -> dict[str, Any]:
-    """The whole order with its timeline in causal order. Raises OrderNotFound."""
+    """The whole order with its timeline in causal order, archived or not. Raises OrderNotFound."""
     id_ = read_order_id(order_id)
     found = reading.order_row(tx, id_)
     if found is None:
-        raise order_not_found(id_)
+        return _archived_order(tx, caller, id_)
     order, row = found
     refuse_stranger(caller, row)
-    timeline = in_causal_order(reading.event_rows(tx, id_))
-    answer: dict[str, Any] = _ORDER.dump(
-        {
-            **row,
-            "items": queries.item_rows(tx, id_),
-            "returns": queries.return_rows(tx, id_) if order.status is OrderStatus.FULFILLED else [],
-            "allowed_actions": allowed_actions(order),
-            "history": reading.history_rows(tx, id_),
-            "timeline": timeline,
-        }
+    return whole_order(
+        order,
+        row,
+        items=queries.item_rows(tx, id_),
+        returns=queries.return_rows(tx, id_) if order.status is OrderStatus.FULFILLED else [],
+        history=reading.history_rows(tx, id_),
+        events=reading.event_rows(tx, id_),
     )
+
+
+def _archived_order(tx: Transaction, caller: Identity, order_id: UUID) -> dict[str, Any]:
+    found = archive.find(tx, order_id)
+    if found is None:
+        raise order_not_found(order_id)
+    refuse_stranger(caller, found._mapping)
+    return archive.order_answer(found)
+
+
+def whole_order(
+    order: Order,
+    row: Mapping[str, Any],
+    *,
+    items: Sequence[Mapping[str, Any]],
+    returns: Sequence[Mapping[str, Any]],
+    history: Sequence[Mapping[str, Any]],
+    events: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Everything that is shown of an order; ``events`` as they were recorded."""
+    timeline = in_causal_order(events)
+    parts = {"items": items, "returns": returns, "history": history, "timeline": timeline}
+    answer: dict[str, Any] = _ORDER.dump({**row, **parts, "allowed_actions": allowed_actions(order)})
     return {**answer, "reservation": _reservation(row, timeline), "payment": _payment(row, timeline)}
 
 

@@ -10,7 +10,19 @@ from typing import Any
 
 from nameko_sqlalchemy import Database
 
-from order_service import audit_requests, cart_requests, handlers, listings, placing, requests, schemas
+from order_service import (
+    archiving,
+    audit_requests,
+    cart_requests,
+    erasure_requests,
+    erasures,
+    handlers,
+    listings,
+    placing,
+    requests,
+    saga_requests,
+    schemas,
+)
 from order_service.models import Base
 from shared import audit, idempotency, inbox
 from shared.caller import CallerProvider
@@ -122,10 +134,72 @@ class OrderService:
         with transaction(self.database) as tx:
             return listings.follow_orders(tx, self.caller, wanted)
 
+    # Sagas, for operators
+
     @rpc
-    def list_sagas(self, limit: Any = 50, cursor: Any = None, state: Any = None, text: Any = None) -> dict[str, Any]:
+    def list_sagas(
+        self,
+        limit: Any = 50,
+        cursor: Any = None,
+        state: Any = None,
+        text: Any = None,
+        step: Any = None,
+        waits_for: Any = None,
+        status: Any = None,
+        user_id: Any = None,
+        seller_id: Any = None,
+        since: Any = None,
+        until: Any = None,
+    ) -> dict[str, Any]:
+        turn = {"state": state, "step": step, "waitsFor": waits_for}
+        filters = {"status": status, "userId": user_id, "sellerId": seller_id, "text": text}
+        period = {"since": since, "until": until}
         with transaction(self.database) as tx:
-            return listings.list_sagas(tx, self.caller, limit=limit, cursor=cursor, state=state, text=text)
+            return saga_requests.list_sagas(tx, self.caller, limit=limit, cursor=cursor, **turn, **filters, **period)
+
+    @rpc
+    def get_saga(self, order_id: Any) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return saga_requests.get_saga(tx, self.caller, order_id, self.settings)
+
+    @rpc
+    def nudge_saga(
+        self, order_id: Any, note: Any, idempotency_key: Any = None, correlation_id: Any = None
+    ) -> dict[str, Any]:
+        ids = (idempotency_key, correlation_id)
+        with transaction(self.database) as tx:
+            return saga_requests.nudge_saga(tx, self.caller, order_id, note, *ids, self.settings)
+
+    @rpc
+    def resolve_saga(
+        self, order_id: Any, note: Any, idempotency_key: Any = None, correlation_id: Any = None
+    ) -> dict[str, Any]:
+        ids = (idempotency_key, correlation_id)
+        with transaction(self.database) as tx:
+            return saga_requests.resolve_saga(tx, self.caller, order_id, note, *ids, self.settings)
+
+    @rpc
+    def cancel_saga(
+        self, order_id: Any, note: Any, idempotency_key: Any = None, correlation_id: Any = None
+    ) -> dict[str, Any]:
+        ids = (idempotency_key, correlation_id)
+        with transaction(self.database) as tx:
+            return saga_requests.cancel_saga(tx, self.caller, order_id, note, *ids, self.settings)
+
+    # Forgetting addresses
+
+    @rpc
+    def request_erasure(
+        self, user_id: Any, note: Any, idempotency_key: Any = None, correlation_id: Any = None
+    ) -> dict[str, Any]:
+        ids = (idempotency_key, correlation_id)
+        with transaction(self.database) as tx:
+            return erasure_requests.request_erasure(tx, self.caller, user_id, note, *ids)
+
+    @rpc
+    def get_erasure(self, erasure_id: Any) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return erasure_requests.get_erasure(tx, self.caller, erasure_id)
 
     # Requests for carts
 
@@ -168,10 +242,21 @@ class OrderService:
 
     @rpc
     def list_audit(
-        self, limit: Any = 50, cursor: Any = None, actor: Any = None, object_id: Any = None
+        self,
+        limit: Any = 50,
+        cursor: Any = None,
+        actor: Any = None,
+        object_id: Any = None,
+        action: Any = None,
+        object_type: Any = None,
+        since: Any = None,
+        until: Any = None,
     ) -> dict[str, Any]:
+        wanted = audit.AuditFilter(
+            actor=actor, action=action, object_type=object_type, object_id=object_id, since=since, until=until
+        )
         with transaction(self.database) as tx:
-            return audit.page(tx, self.caller, limit=limit, cursor=cursor, actor=actor, object_id=object_id)
+            return audit.page(tx, self.caller, limit=limit, cursor=cursor, wanted=wanted)
 
     # Health
 
@@ -234,6 +319,14 @@ class OrderService:
     @timer(EVERY_SECOND)
     def watch_deadlines(self) -> None:
         handlers.watch_all_deadlines(self.database, self.settings)
+
+    @timer(EVERY_SECOND)
+    def erase_what_was_asked(self) -> None:
+        erasures.erase_what_was_asked(self.database)
+
+    @timer(EVERY_MINUTE)
+    def archive_finished(self) -> None:
+        archiving.archive_finished(self.database, self.settings)
 
     @timer(EVERY_MINUTE)
     def forget_what_is_old(self) -> None:

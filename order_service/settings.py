@@ -9,16 +9,22 @@ from order_service.deadlines import Rules
 from shared.config import Source
 from shared.inbox import HORIZON, read_horizon
 
+ARCHIVE_AFTER = timedelta(days=90)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
+    """``archive_after``: how long an order is left alone once it is over, before it is put away. None: for ever."""
+
     rules: Rules
     inbox_horizon: timedelta = HORIZON
+    archive_after: timedelta | None = ARCHIVE_AFTER
 
     @classmethod
     def read(cls, source: Source) -> Settings:
         return cls(
             inbox_horizon=read_horizon(source),
+            archive_after=_archive_after(source),
             rules=Rules(
                 pending_deadline=timedelta(seconds=source.seconds("PENDING_DEADLINE_S", 900)),
                 approval_deadline=timedelta(seconds=source.seconds("APPROVAL_DEADLINE_S", 86_400)),
@@ -27,3 +33,10 @@ class Settings:
                 flags_overdue=source.choice("ON_DEADLINE", ("cancel", "flag"), "cancel") == "flag",
             ),
         )
+
+
+def _archive_after(source: Source) -> timedelta | None:
+    name = "ORDERS_ARCHIVE_AFTER_S"
+    if source.text(name, "default") == "0":
+        return None
+    return timedelta(seconds=source.seconds(name, ARCHIVE_AFTER.total_seconds()))

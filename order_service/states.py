@@ -44,6 +44,8 @@ class Money(StrEnum):
     RETURNED = "RETURNED"
 
 
+FINAL_MONEY = (Money.NOT_TAKEN, Money.RETURNED)
+
 PSP_TIMEOUT = "psp_timeout"
 """The one reason of PAYMENT_FAILED that does not say that no money was taken."""
 

@@ -97,6 +97,10 @@ class ReservationNotFound(NotFound):
     code = "reservation_not_found"
 
 
+class ErasureNotFound(NotFound):
+    code = "erasure_not_found"
+
+
 class DeadLettersNotFound(NotFound):
     """No work queue has this name, or the queue of its dead letters is not declared; details: {"queue"}."""
 
@@ -139,6 +143,24 @@ class OrderNotReturnable(Conflict):
     """Only what was fulfilled can come back; details: {"status", "allowedActions"}."""
 
     code = "order_not_returnable"
+
+
+class OrderArchived(Conflict):
+    """The order is over and was put away: it can be looked at, nothing can be asked of it; details: {"status"}."""
+
+    code = "order_archived"
+
+
+class SagaNotNudgeable(Conflict):
+    """No event of the order waits for an answer, or it is too old; details: {"status", "step", "flag"}."""
+
+    code = "saga_not_nudgeable"
+
+
+class SagaNotFlagged(Conflict):
+    """There is nothing to resolve; details: {"status", "step", "flag"}."""
+
+    code = "saga_not_flagged"
 
 
 class CartNotOpen(Conflict):

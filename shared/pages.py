@@ -6,6 +6,7 @@ Owns: the checks, each refusal with the name of its field, and the cut of one pa
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -26,6 +27,17 @@ def filter_text(name: str, value: Any) -> str | None:
     if value is not None and not (isinstance(value, str) and 1 <= len(value) <= LONGEST_FILTER):
         raise InvalidRequest(f"{name} is not a short text", {"errors": {name: ["must be a short text"]}})
     return value
+
+
+def filter_moment(name: str, value: Any) -> datetime | None:
+    """A point in time, or None where nothing is filtered."""
+    try:
+        moment = None if value is None else datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise _not_a_time(name) from None
+    if moment is not None and moment.tzinfo is None:
+        raise _not_a_time(name)
+    return moment
 
 
 def one_of(name: str, value: Any, known: Sequence[str]) -> str | None:
@@ -60,6 +72,10 @@ def cut(rows: Rows, limit: int, place: str) -> tuple[Rows, str | None]:
     """A page of ``rows``, which are one more than its limit where more follow, and the cursor of the next one."""
     page = rows[:limit]
     return page, str(page[-1][place]) if len(rows) > limit else None
+
+
+def _not_a_time(name: str) -> InvalidRequest:
+    return InvalidRequest(f"{name} is not a time", {"errors": {name: ["must be an RFC 3339 time with its zone"]}})
 
 
 def _not_a_cursor() -> InvalidRequest:

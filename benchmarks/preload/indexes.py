@@ -26,9 +26,17 @@ where i.indrelid = any(cast(%(tables)s as regclass[]))
 """
 
 
+# The audit log is sealed: it belongs to somebody else, and keeps its indexes.
+_OWN = """
+select c.oid::regclass::text from pg_class c
+where c.oid = any(cast(%(tables)s as regclass[])) and c.relowner = cast(current_user as regrole)
+"""
+
+
 @contextmanager
 def without_indexes(cursor: Any, tables: Sequence[str]) -> Iterator[None]:
-    """Drop all indexes and keys of ``tables`` for the block; nobody else may use them meanwhile."""
+    """Drop all indexes and keys of our own ``tables`` for the block; nobody else may use them meanwhile."""
+    tables = [name for (name,) in _found(cursor, _OWN, tables)]
     drops, makes = [], []
     for table, name, definition in _found(cursor, _FOREIGN, tables):
         drops.append(f"alter table {table} drop constraint {name}")

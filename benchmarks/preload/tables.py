@@ -53,4 +53,15 @@ COPIED: Mapping[str, tuple[Table, ...]] = {
     ),
     "psp": (Table(name="charges"),),
 }
-NOT_COPIED = frozenset({"alembic_version", "products", "stock", "audit_log", "idempotency_keys", "charger_leases"})
+NOT_COPIED = frozenset(
+    {
+        "alembic_version",
+        "archived_orders",
+        "audit_log",
+        "charger_leases",
+        "erasures",
+        "idempotency_keys",
+        "products",
+        "stock",
+    }
+)

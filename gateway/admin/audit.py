@@ -24,6 +24,17 @@ blueprint = ApiBlueprint(
 )
 
 
+# As it is called in the query → by the services
+_FILTERS = {
+    "actor": "actor",
+    "action": "action",
+    "objectType": "object_type",
+    "objectId": "object_id",
+    "since": "since",
+    "until": "until",
+}
+
+
 @blueprint.route("", methods=["GET"])
 @blueprint.allow(Role.ADMIN)
 @blueprint.response(200, AuditPage)
@@ -36,24 +47,18 @@ def list_audit(query: dict[str, Any]) -> Response:
     """
     limit = query["limit"]
     places = read_cursor(query.get("cursor"), ALL_SERVICES)
-    entries, after = merge(_ask(places, limit, query.get("actor"), query.get("objectId")), places, limit)
+    entries, after = merge(_ask(places, limit, query), places, limit)
     return json_response({"entries": entries, "nextCursor": write_cursor(after)})
 
 
-def _ask(places: dict[str, Place], limit: int, actor: str | None, object_id: str | None) -> dict[str, Any]:
+def _ask(places: dict[str, Place], limit: int, query: dict[str, Any]) -> dict[str, Any]:
     """Their next entries."""
     client, who = trusted_services(), caller()
     asked = [service for service, place in places.items() if not place.is_end]
+    wanted = {argument: query[name] for name, argument in _FILTERS.items() if name in query}
 
     def ask(service: str) -> Any:
-        return client.call(
-            service,
-            "list_audit",
-            caller=who,
-            limit=limit,
-            cursor=places[service].after,
-            actor=actor,
-            object_id=object_id,
-        )
+        cursor = places[service].after
+        return client.call(service, "list_audit", caller=who, limit=limit, cursor=cursor, **wanted)
 
     return ask_at_once(asked, ask)

@@ -44,8 +44,10 @@ class Saga(Document):
     orderId = fields.String(required=True, metadata={"format": "uuid"})
     status = fields.String(required=True)
     reason = maybe_text()
+    userId = fields.String()
+    sellerId = fields.String()
     waitsFor = maybe_text("Whose turn it is: seller, inventory, payment, customer, nobody")
-    step = maybe_text()
+    step = maybe_text("approval, answer, payment, stock, shipment, fulfilment, compensation or done")
     since = time_text(allow_none=True)
     until = time_text(allow_none=True)
     flag = maybe_text("Why an operator should look at it")
@@ -57,6 +59,49 @@ class Saga(Document):
 class SagaPage(Document):
     sagas = fields.List(fields.Nested(Saga), required=True)
     nextCursor = maybe_text()
+    asOf = time_text()
+
+
+class SagaStep(Document):
+    eventId = fields.String(required=True, metadata={"format": "uuid"})
+    type = fields.String(required=True)
+    source = fields.String(required=True)
+    causationId = fields.String(allow_none=True, metadata={"format": "uuid"})
+    at = time_text(required=True)
+    recordedAt = time_text()
+    decision = fields.String(required=True, metadata={"enum": ["emitted", "applied", "ignored"]})
+    note = fields.String(required=True, metadata={"description": "What it did, or why it did nothing"})
+    afterCauseS = fields.Float(allow_none=True, metadata={"description": "Seconds since its cause"})
+    afterStartS = fields.Float(metadata={"description": "Seconds since the order was placed"})
+
+
+class ExpectedStep(Document):
+    who = fields.String(required=True, metadata={"description": "customer, seller, inventory, payment or order"})
+    events = fields.List(fields.String(), required=True, metadata={"description": "One of them"})
+    answersTo = maybe_text("The event that asks for it; null: nobody's event does")
+    isNext = fields.Boolean(required=True, metadata={"description": "false: another step has to come before"})
+    until = time_text(allow_none=True)
+
+
+class SagaDetail(Saga):
+    asOf = time_text()
+    isWhole = fields.Boolean(required=True)
+    isArchived = fields.Boolean(required=True)
+    atDeadline = maybe_text("What happens at `until`: cancel or flag")
+    allowedActions = fields.List(fields.String())
+    timeline = fields.List(fields.Nested(SagaStep), required=True)
+    expected = fields.List(fields.Nested(ExpectedStep), required=True)
+
+
+class Erasure(Document):
+    id = fields.String(required=True, metadata={"format": "uuid"})
+    userId = fields.String(required=True)
+    note = fields.String(required=True)
+    requestedBy = fields.String(required=True)
+    requestedAt = time_text(required=True)
+    erased = fields.Integer(required=True, metadata={"description": "Orders of which something was forgotten"})
+    skipped = fields.Integer(required=True, metadata={"description": "Orders that were not finished"})
+    finishedAt = time_text(allow_none=True)
 
 
 class AuditEntry(Document):

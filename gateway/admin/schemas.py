@@ -13,9 +13,12 @@ from typing import Any
 import marshmallow as ma
 from marshmallow import fields, validate
 
-from gateway.fields import Text, cursor, limit, whole_number
+from gateway.fields import Text, cursor, limit, moment, whole_number
+from gateway.schemas import ORDER_STATUSES
 
 SAGA_STATES = ("running", "stuck", "ended")
+SAGA_STEPS = ("approval", "answer", "payment", "stock", "fulfilment", "shipment", "compensation", "done")
+SAGA_ACTORS = ("customer", "seller", "inventory", "payment", "nobody")
 MOST_AT_ONCE = 1_000
 _LONGEST_CALL_MS = 600_000
 _DAY_MS = 24 * 3600 * 1000
@@ -25,14 +28,34 @@ class SagaQuery(ma.Schema):
     limit = limit()
     cursor = cursor()
     state = fields.String(validate=validate.OneOf(SAGA_STATES))
+    step = fields.String(validate=validate.OneOf(SAGA_STEPS))
+    waitsFor = fields.String(validate=validate.OneOf(SAGA_ACTORS))
+    status = fields.String(validate=validate.OneOf(ORDER_STATUSES))
+    userId = Text(max_length=64)
+    sellerId = Text(max_length=64)
+    since = moment(description="Sagas that began then or later")
+    until = moment(description="Sagas that began before")
     text = Text(max_length=200)
+
+
+class Note(ma.Schema):
+    note = Text(max_length=500, required=True, metadata={"description": "Why; it stays in the audit log"})
+
+
+class NewErasure(ma.Schema):
+    userId = Text(max_length=64, required=True)
+    note = Text(max_length=500, required=True, metadata={"description": "Why; it stays in the audit log"})
 
 
 class AuditQuery(ma.Schema):
     limit = limit()
     cursor = cursor()
     actor = Text(max_length=64)
+    action = Text(max_length=64)
+    objectType = Text(max_length=64)
     objectId = Text(max_length=200)
+    since = moment(description="What was done then or later")
+    until = moment(description="What was done before")
 
 
 class LetterQuery(ma.Schema):

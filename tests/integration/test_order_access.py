@@ -181,7 +181,8 @@ class TestAudit:
     def test_an_operator_reads_it(self, orders: OrderDatabase) -> None:
         order_id = _placed(orders)
         orders.run(_cancel(order_id, ADA))
-        page = orders.run(lambda tx: audit.page(tx, ADMIN, limit=10, cursor=None, object_id=str(order_id)))
+        wanted = audit.AuditFilter(object_id=str(order_id))
+        page = orders.run(lambda tx: audit.page(tx, ADMIN, limit=10, cursor=None, wanted=wanted))
         assert [(entry["actor"], entry["action"]) for entry in page["entries"]] == [("ada", "cancel_order")]
 
 

@@ -15,7 +15,7 @@ import pytest
 from harness.databases import Databases
 from harness.order_database import SETTINGS, OrderDatabase, open_orders, telling
 
-from order_service import handlers, listings, requests
+from order_service import handlers, listings, requests, saga_requests
 from order_service.happenings import PaymentAwaited, PaymentCancelled, StockCommitted, StockReserved, StockReturned
 from shared.event_schema import moment_text
 from shared.identity import ANONYMOUS, TRUSTED, Identity, Role
@@ -203,7 +203,7 @@ class TestFollowing:
 class TestBoard:
     @staticmethod
     def _board(orders: OrderDatabase, *, limit: int = 50, **wanted: Any) -> Any:
-        return orders.run(lambda tx: listings.list_sagas(tx, ADMIN, limit=limit, **wanted))
+        return orders.run(lambda tx: saga_requests.list_sagas(tx, ADMIN, limit=limit, **wanted))
 
     def _shown(self, orders: OrderDatabase, **wanted: Any) -> list[tuple[str, str, str]]:
         sagas = self._board(orders, **wanted)["sagas"]

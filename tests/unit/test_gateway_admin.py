@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
 import pika
@@ -24,6 +24,10 @@ from shared.errors import (
     BrokerUnavailable,
     DeadLettersNotFound,
     InvalidRequest,
+    OrderArchived,
+    OrderSagaError,
+    SagaNotFlagged,
+    SagaNotNudgeable,
 )
 from shared.event_schema import moment_text
 from shared.identity import Identity, Role
@@ -32,6 +36,7 @@ from shared.messaging.letters import Letter
 
 QUEUE = "inventory_service.ORDER_CREATED"
 PLACE = f"/api/v1/admin/dead-letters/{QUEUE}"
+ORDER_ID = "01a214ee-bc8e-72a8-afa8-ffc5d434af6e"
 KEY = {"Idempotency-Key": "k-1", "X-Request-Id": "req-1"}
 UP = {"database": "up", "broker": "up"}
 BEHAVIOUR = {
@@ -100,7 +105,7 @@ def test_every_view_is_for_operators_alone(client: FlaskClient) -> None:
         if rule.rule.startswith("/api/v1/admin")
     }
 
-    assert len(views) == 8
+    assert len(views) == 14
     assert set(views.values()) == {frozenset({Role.ADMIN})}
 
 
@@ -153,14 +158,40 @@ class TestHealth:
         assert (body["status"], body["broker"]) == ("up", {"status": "unknown"})
 
 
+SAGA_FILTERS = (
+    "cursor",
+    "state",
+    "text",
+    "step",
+    "waits_for",
+    "status",
+    "user_id",
+    "seller_id",
+    "since",
+    "until",
+)
+
+
 class TestSagas:
     @pytest.mark.parametrize(
         ("query", "asked"),
         [
-            ("", {"limit": 50, "cursor": None, "state": None, "text": None}),
+            ("", {"limit": 50}),
             (
                 "?state=stuck&text=anna&limit=5&cursor=x~y",
                 {"limit": 5, "cursor": "x~y", "state": "stuck", "text": "anna"},
+            ),
+            ("?step=payment&waitsFor=customer", {"limit": 50, "step": "payment", "waits_for": "customer"}),
+            (
+                "?status=PENDING&userId=ada&sellerId=shop&since=2026-01-31T12:00:00Z&until=2026-02-01T12:00:00Z",
+                {
+                    "limit": 50,
+                    "status": "PENDING",
+                    "user_id": "ada",
+                    "seller_id": "shop",
+                    "since": "2026-01-31T12:00:00+00:00",
+                    "until": "2026-02-01T12:00:00+00:00",
+                },
             ),
         ],
     )
@@ -173,15 +204,99 @@ class TestSagas:
         response = client.get(f"/api/v1/admin/sagas{query}")
 
         assert (response.status_code, response.get_json()) == (200, page)
-        assert services.calls == [("order_service", "list_sagas", asked)]
+        assert services.calls == [("order_service", "list_sagas", dict.fromkeys(SAGA_FILTERS) | asked)]
         assert None not in services.callers
 
-    @pytest.mark.parametrize("query", ["state=lost", "limit=0", "limit=101", "cursor=%20", "text=", "more=1"])
+    @pytest.mark.parametrize(
+        "query",
+        [
+            "state=lost",
+            "limit=0",
+            "limit=101",
+            "cursor=%20",
+            "text=",
+            "more=1",
+            "step=lunch",
+            "waitsFor=godot",
+            "status=SHIPPED",
+            "since=yesterday",
+        ],
+    )
     def test_nonsense_is_refused(self, client: FlaskClient, services: AuditServices, query: str) -> None:
         response = client.get(f"/api/v1/admin/sagas?{query}")
 
         assert (response.status_code, response.get_json()["code"]) == (422, "invalid_request")
         assert services.calls == []
+
+    def test_one_saga_is_shown(self, client: FlaskClient, services: AuditServices) -> None:
+        saga = {"orderId": ORDER_ID, "status": "PENDING"}
+        services.answers["order_service.get_saga"] = saga
+
+        response = client.get(f"/api/v1/admin/sagas/{ORDER_ID}")
+
+        assert (response.status_code, response.get_json()) == (200, saga)
+        assert services.calls == [("order_service", "get_saga", {"order_id": ORDER_ID})]
+
+    @pytest.mark.parametrize("what", ["nudge", "cancel", "resolve"])
+    def test_a_saga_is_helped_on_with_a_note(self, client: FlaskClient, services: AuditServices, what: str) -> None:
+        saga = {"orderId": ORDER_ID, "status": "PENDING"}
+        services.answers[f"order_service.{what}_saga"] = {"saga": saga, "replayed": True}
+
+        response = client.post(f"/api/v1/admin/sagas/{ORDER_ID}/{what}", json={"note": "ticket 7"}, headers=KEY)
+
+        assert (response.status_code, response.get_json()) == (200, saga)
+        assert response.headers["Idempotent-Replayed"] == "true"
+        asked = {"order_id": ORDER_ID, "note": "ticket 7", "idempotency_key": "k-1", "correlation_id": "req-1"}
+        assert services.calls == [("order_service", f"{what}_saga", asked)]
+
+    @pytest.mark.parametrize("what", ["nudge", "cancel", "resolve"])
+    @pytest.mark.parametrize("body", [{}, {"note": " "}, {"note": "x" * 501}, {"note": "x", "by": "me"}])
+    def test_without_a_reason_nothing_is_done(
+        self, client: FlaskClient, services: AuditServices, what: str, body: dict[str, str]
+    ) -> None:
+        response = client.post(f"/api/v1/admin/sagas/{ORDER_ID}/{what}", json=body, headers=KEY)
+
+        assert (response.status_code, response.get_json()["code"]) == (422, "invalid_request")
+        assert services.calls == []
+
+    @pytest.mark.parametrize(
+        ("error", "code"),
+        [
+            (SagaNotNudgeable, "saga_not_nudgeable"),
+            (SagaNotFlagged, "saga_not_flagged"),
+            (OrderArchived, "order_archived"),
+        ],
+    )
+    def test_what_cannot_be_is_a_conflict(
+        self, client: FlaskClient, services: AuditServices, error: type[OrderSagaError], code: str
+    ) -> None:
+        services.answers["order_service.nudge_saga"] = error("no", {"status": "RESERVED"})
+
+        response = client.post(f"/api/v1/admin/sagas/{ORDER_ID}/nudge", json={"note": "x"}, headers=KEY)
+
+        body = response.get_json()
+        assert (response.status_code, body["code"], body["currentStatus"]) == (409, code, "RESERVED")
+
+
+class TestErasures:
+    ERASURE: ClassVar[dict[str, Any]] = {"id": ORDER_ID, "userId": "ada", "erased": 0, "skipped": 0, "finishedAt": None}
+
+    def test_one_is_asked_for(self, client: FlaskClient, services: AuditServices) -> None:
+        services.answers["order_service.request_erasure"] = {"erasure": self.ERASURE, "replayed": False}
+
+        response = client.post("/api/v1/admin/erasures", json={"userId": "ada", "note": "asked"}, headers=KEY)
+
+        assert (response.status_code, response.get_json()) == (202, self.ERASURE)
+        assert response.headers["Location"].endswith(f"/api/v1/admin/erasures/{ORDER_ID}")
+        asked = {"user_id": "ada", "note": "asked", "idempotency_key": "k-1", "correlation_id": "req-1"}
+        assert services.calls == [("order_service", "request_erasure", asked)]
+
+    def test_it_is_followed(self, client: FlaskClient, services: AuditServices) -> None:
+        services.answers["order_service.get_erasure"] = self.ERASURE
+
+        assert client.get(f"/api/v1/admin/erasures/{ORDER_ID}").get_json() == self.ERASURE
+        response = client.get("/api/v1/admin/erasures/none")
+        assert (response.status_code, response.get_json()["code"]) == (404, "erasure_not_found")
 
 
 class TestDeadLetterOverview:

@@ -10,9 +10,9 @@ import pytest
 
 from order_service.access import ENTITLED, Sight, customer_of, party_for, refuse_stranger_to_cart, sight_of
 from order_service.commands import _REQUESTS
-from order_service.listings import list_sagas
 from order_service.placing import Request
 from order_service.requests import fulfil_order, get_order, read_request, read_requests
+from order_service.saga_requests import list_sagas
 from shared.errors import CartNotFound, Forbidden, InvalidRequest, OrderNotFound
 from shared.idempotency import owned_key
 from shared.identity import ANONYMOUS, TRUSTED, Identity, Party, Role

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -9,18 +10,29 @@ from uuid import UUID
 
 import pytest
 
-from order_service.board import DONE, SHIPMENT, Actor, awaited, step_of
-from order_service.deadlines import Wait
-from order_service.listings import follow_orders, list_orders, list_sagas
-from order_service.search import first_id, last_id, prefix_range
-from order_service.states import CancelReason, Money, Order, OrderStatus, Stock
+from order_service.board import DONE, SHIPMENT, Actor, awaited, expected, step_of
+from order_service.deadlines import Rules, Wait, resolved, scheduled
+from order_service.listings import follow_orders, list_orders
+from order_service.saga_requests import _answers, list_sagas
+from order_service.search import prefix_range
+from order_service.settings import Settings
+from order_service.states import CancelReason, Flag, Money, Order, OrderStatus, Stock
+from shared.config import Source
 from shared.envelope import new_id
-from shared.errors import InvalidRequest
+from shared.errors import InvalidRequest, Misconfigured
 from shared.identity import TRUSTED
+from shared.time_ids import first_id, last_id
 
 NO_DATABASE: Any = None
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ID = "0192f3a1-b2c3-7d4e-8f5a-6b7c8d9e0f1a"
+
+RULES = Rules(
+    pending_deadline=timedelta(minutes=1),
+    approval_deadline=timedelta(minutes=1),
+    reserved_grace=timedelta(minutes=1),
+    finish_deadline=timedelta(minutes=1),
+)
 
 
 def order(status: OrderStatus, **known: Any) -> Order:
@@ -63,6 +75,13 @@ class TestWhatIsOddIsRefusedBeforeAnyQuery:
             ({"cursor": "1.x"}, "cursor"),
             ({"cursor": 5}, "cursor"),
             ({"text": 5}, "text"),
+            ({"step": "lunch"}, "step"),
+            ({"waitsFor": "godot"}, "waitsFor"),
+            ({"status": "SHIPPED"}, "status"),
+            ({"userId": 7}, "userId"),
+            ({"sellerId": ""}, "sellerId"),
+            ({"since": "yesterday"}, "since"),
+            ({"until": "2026-01-01"}, "until"),
         ],
     )
     def test_sagas(self, change: dict[str, Any], field: str) -> None:
@@ -142,6 +161,56 @@ class TestBoard:
         assert saga.is_whole == (actor is Actor.NOBODY)
 
     @pytest.mark.parametrize(
+        ("saga", "next_", "later"),
+        [
+            (
+                order(OrderStatus.PENDING, awaits_approval=True),
+                [("seller", None)],
+                [("inventory", "ORDER_APPROVED"), ("payment", "INVENTORY_RESERVED"), ("order", "PAYMENT_SUCCESS")],
+            ),
+            (
+                order(OrderStatus.PENDING),
+                [("inventory", "ORDER_CREATED")],
+                [("payment", "INVENTORY_RESERVED"), ("order", "PAYMENT_SUCCESS")],
+            ),
+            (
+                order(OrderStatus.PENDING, approved_at=NOW),
+                [("inventory", "ORDER_APPROVED")],
+                [("payment", "INVENTORY_RESERVED"), ("order", "PAYMENT_SUCCESS")],
+            ),
+            (order(OrderStatus.RESERVED), [("payment", "INVENTORY_RESERVED")], [("order", "PAYMENT_SUCCESS")]),
+            (
+                order(OrderStatus.RESERVED, money=Money.AWAITED),
+                [("customer", "INVENTORY_RESERVED")],
+                [("order", "PAYMENT_SUCCESS")],
+            ),
+            (
+                order(OrderStatus.CONFIRMED),
+                [("inventory", "PAYMENT_SUCCESS")],
+                [("inventory", "ORDER_FULFILLED")],
+            ),
+            (order(OrderStatus.CONFIRMED, stock=Stock.HELD), [("seller", None)], [("inventory", "ORDER_FULFILLED")]),
+            (order(OrderStatus.CONFIRMED, fulfil_requested_at=NOW), [("inventory", "ORDER_FULFILLED")], []),
+            (
+                order(OrderStatus.CANCELLED),
+                [("inventory", "ORDER_CANCELLED"), ("payment", "ORDER_CANCELLED")],
+                [],
+            ),
+            (order(OrderStatus.CANCELLED, stock=Stock.FREE), [("payment", "ORDER_CANCELLED")], []),
+            (order(OrderStatus.CANCELLED, money=Money.NOT_TAKEN), [("inventory", "ORDER_CANCELLED")], []),
+            (order(OrderStatus.CANCELLED, settled_at=NOW), [], []),
+            (order(OrderStatus.FULFILLED), [], []),
+        ],
+    )
+    def test_what_is_still_expected_is_what_the_choreography_declares(
+        self, saga: Order, next_: list[tuple[str, str | None]], later: list[tuple[str, str]]
+    ) -> None:
+        steps = expected(saga, _answers)
+        assert [(step.who, step.answers_to) for step in steps if step.is_next] == next_
+        assert [(step.who, step.answers_to) for step in steps if not step.is_next] == later
+        assert all(step.events for step in steps)
+
+    @pytest.mark.parametrize(
         ("saga", "is_whole", "has_checked_out"),
         [
             (order(OrderStatus.PENDING), False, False),
@@ -154,3 +223,25 @@ class TestBoard:
     )
     def test_when_a_saga_has_ended(self, saga: Order, is_whole: bool, has_checked_out: bool) -> None:
         assert (saga.is_whole, saga.has_checked_out) == (is_whole, has_checked_out)
+
+
+class TestResolving:
+    def test_takes_flag_and_clock_away_and_nothing_else(self) -> None:
+        late = order(OrderStatus.PENDING, flag=Flag.PENDING_OVERDUE, flagged_at=NOW, deadline_at=NOW, wake_at=NOW)
+        assert resolved(late) == order(OrderStatus.PENDING, deadline_at=NOW)
+
+    def test_what_waits_for_the_same_stays_quiet_and_for_something_else_is_watched(self) -> None:
+        quiet = resolved(order(OrderStatus.PENDING, flag=Flag.PENDING_OVERDUE, flagged_at=NOW, deadline_at=NOW))
+        assert scheduled(quiet, replace(quiet, money=Money.AWAITED), NOW, RULES).wake_at is None
+        assert scheduled(quiet, replace(quiet, status=OrderStatus.CANCELLED), NOW, RULES).wake_at is not None
+
+
+class TestArchiveSetting:
+    @pytest.mark.parametrize(("value", "after"), [("", timedelta(days=90)), ("0", None), ("60", timedelta(minutes=1))])
+    def test_never_is_nought(self, value: str, after: timedelta | None) -> None:
+        assert Settings.read(Source(values={"ORDERS_ARCHIVE_AFTER_S": value})).archive_after == after
+
+    @pytest.mark.parametrize("value", ["-1", "soon"])
+    def test_nonsense_is_refused(self, value: str) -> None:
+        with pytest.raises(Misconfigured):
+            Settings.read(Source(values={"ORDERS_ARCHIVE_AFTER_S": value}))
