@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from ops import display, psp, tokens
+from ops import alerts, display, psp, tokens
 from ops.command_line import console, pairs, readable_errors
 from ops.databases import driver_url
 from ops.errors import StackError
@@ -55,6 +55,7 @@ def _counts(context: click.Context, parameter: click.Parameter, values: tuple[st
 @click.option("--infrastructure-only", is_flag=True, help="Broker, databases, migrations, topology; no services.")
 @click.option("--no-migrations", is_flag=True, help="Leave the tables as they are.")
 @click.option("--replicas", multiple=True, callback=_counts, metavar="NAME=N", help="Repeatable, remembered.")
+@click.option("--monitoring/--no-monitoring", default=None, help="With a Prometheus of its own; remembered.")
 @click.option(
     "--set",
     "settings",
@@ -70,6 +71,7 @@ def up(
     infrastructure_only: bool,
     no_migrations: bool,
     replicas: dict[str, int],
+    monitoring: bool | None,
     settings: dict[str, str],
 ) -> None:
     """Start what is not running, repair what is half-started, return once everything answers."""
@@ -78,6 +80,7 @@ def up(
         replicas=replicas,
         settings=settings,
         external=os.environ,
+        monitoring=monitoring,
         migrate=not no_migrations,
     )
     if not started:
@@ -224,6 +227,7 @@ def demo(stack: Stack, everything: bool) -> None:
 
 
 main.add_command(psp.commands)
+main.add_command(alerts.alerts)
 
 if __name__ == "__main__":
     main()
