@@ -9,8 +9,8 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
-from ops.processes import owned_processes
 from ops.stack import Stack
 
 
@@ -28,7 +28,8 @@ def frozen_broker(stack: Stack) -> Iterator[None]:
 @contextmanager
 def frozen_database(stack: Stack) -> Iterator[None]:
     """The server's own process and that of each connection: PostgreSQL gives every one of them a session of its own."""
-    pids = [process.pid for process in owned_processes(stack.folder) if process.name == "postgres"]
+    [server] = [process.pid for process in stack.processes() if process.name == "postgres"]
+    pids = [server, *map(int, Path(f"/proc/{server}/task/{server}/children").read_text().split())]
     assert len(pids) > 1
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
