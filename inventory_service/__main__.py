@@ -10,6 +10,7 @@ PROCESS = ServiceProcess(
     settings="inventory_service.settings:Settings",
     database_setting="INVENTORY_DATABASE_URL",
     migrations=Path(__file__).parent / "migrations",
+    figures="inventory_service.figures:FIGURES",
 )
 
 if __name__ == "__main__":

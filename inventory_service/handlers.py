@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
-from inventory_service import queries
+from inventory_service import figures, queries
 from inventory_service.domain import Decision, decide, items_moved_by
 from inventory_service.happenings import (
     Answer,
@@ -69,6 +70,7 @@ class Changes:
     movements: list[Movement] = field(default_factory=list)
     movement_rows: list[dict[str, Any]] = field(default_factory=list)
     outgoing: list[Outgoing] = field(default_factory=list)
+    outcomes: list[str] = field(default_factory=list)
 
     def emit(
         self,
@@ -109,6 +111,7 @@ class Changes:
         queries.update_stock(tx, totals(self.movements))
         queries.insert_movements(tx, self.movement_rows)
         outbox.record(tx, self.outgoing)
+        tx.after_commit(partial(figures.count_saved, self.outcomes))
 
 
 def apply_events(tx: Transaction, events: Sequence[Received[Happening]], settings: Settings) -> None:
@@ -229,6 +232,12 @@ def _record_decision(
     told = _emit_answer(tx, changes, after, decision.answer, cause, correlation_id)
     if after != before and (before.status is HoldingStatus.HELD or after.generation != before.generation):
         _record_reservation(changes, after, told)
+        if after.generation != before.generation:
+            changes.outcomes.append("reserved")
+        elif after.status is not HoldingStatus.HELD:
+            changes.outcomes.append(after.status.lower())
+    elif isinstance(decision.answer, Rejected):
+        changes.outcomes.append("rejected")
 
 
 def _record_lines(changes: Changes, before: Holding, after: Holding) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from ops.errors import StackError
 from ops.folder import StackFolder
 from ops.processes import ProcessSpec, base_environment
-from ops.state import DATABASE_VARIABLES, SIGNING_VARIABLE, StackState
+from ops.state import DATABASE_VARIABLES, SIGNING_VARIABLE, StackState, metrics_port_name
 from ops.tokens import KEY_VARIABLE
 
 SERVICE_STAGE, GATEWAY_STAGE = 2, 3
@@ -29,6 +29,8 @@ _LOCAL_SETTINGS = {"MANUAL_PAYMENT_TTL_S": "60", "LOG_LEVEL": "INFO", "LOG_FORMA
 _OWN_VARIABLES = frozenset(
     {
         "AMQP_URI",
+        "METRICS_HOST",
+        "METRICS_PORT",
         "GATEWAY_HOST",
         "GATEWAY_PORT",
         "PSP_HOST",
@@ -89,7 +91,7 @@ def application_processes(folder: StackFolder, state: StackState) -> list[Proces
         ProcessSpec(
             name=replica,
             command=(sys.executable, "-m", service, "relay" if name in RELAYS else "serve"),
-            environment=service_environment(folder, state, service),
+            environment={**service_environment(folder, state, service), **_metrics_environment(state, replica)},
             stage=SERVICE_STAGE,
         )
         for name in REPLICABLE
@@ -99,7 +101,7 @@ def application_processes(folder: StackFolder, state: StackState) -> list[Proces
     psp = ProcessSpec(
         name=PSP,
         command=(sys.executable, "-m", "payment_service", "psp"),
-        environment=psp_environment(folder, state),
+        environment={**psp_environment(folder, state), **_metrics_environment(state, PSP)},
         stage=SERVICE_STAGE,
     )
     gateway = ProcessSpec(
@@ -109,6 +111,16 @@ def application_processes(folder: StackFolder, state: StackState) -> list[Proces
         stage=GATEWAY_STAGE,
     )
     return [*specs, psp, gateway]
+
+
+def probed_names(replicas: Mapping[str, int]) -> list[str]:
+    """The processes that have a port for metrics and health; the gateway answers on its own."""
+    return [replica for name in REPLICABLE for replica in replica_names(name, replicas.get(name, 1))] + [PSP]
+
+
+def _metrics_environment(state: StackState, name: str) -> dict[str, str]:
+    port = state.ports.get(metrics_port_name(name))
+    return {} if port is None else {"METRICS_PORT": str(port)}
 
 
 def replica_names(name: str, count: int) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from ops import display, psp, sagas, tokens
+from ops import alerts, display, psp, sagas, tokens
 from ops.audit import audit
 from ops.command_line import console, pairs, readable_errors
 from ops.databases import driver_url
@@ -57,6 +57,7 @@ def _counts(context: click.Context, parameter: click.Parameter, values: tuple[st
 @click.option("--infrastructure-only", is_flag=True, help="Broker, databases, migrations, topology; no services.")
 @click.option("--no-migrations", is_flag=True, help="Leave the tables as they are.")
 @click.option("--replicas", multiple=True, callback=_counts, metavar="NAME=N", help="Repeatable, remembered.")
+@click.option("--monitoring/--no-monitoring", default=None, help="With a Prometheus of its own; remembered.")
 @click.option(
     "--set",
     "settings",
@@ -72,6 +73,7 @@ def up(
     infrastructure_only: bool,
     no_migrations: bool,
     replicas: dict[str, int],
+    monitoring: bool | None,
     settings: dict[str, str],
 ) -> None:
     """Start what is not running, repair what is half-started, return once everything answers."""
@@ -80,6 +82,7 @@ def up(
         replicas=replicas,
         settings=settings,
         external=os.environ,
+        monitoring=monitoring,
         migrate=not no_migrations,
     )
     if not started:
@@ -230,6 +233,7 @@ main.add_command(sagas.board, "sagas")
 main.add_command(sagas.saga)
 main.add_command(audit)
 main.add_command(erase)
+main.add_command(alerts.alerts)
 
 if __name__ == "__main__":
     main()

@@ -20,7 +20,7 @@ from ops.state import StackState, fresh_state, load_state, save_state
 from ops.supervision import Supervision
 from ops.waiting import Waiter
 
-_PORTS = ("amqp", "management", "distribution")
+_PORTS = ("amqp", "management", "distribution", "broker_metrics")
 _READY_WITHIN_S = 120.0
 
 # pause_minority: a node cut off from the others serves nobody, instead of a history of its own. A frozen node is given
@@ -165,9 +165,11 @@ class BrokerCluster:
             for _, folder in places:
                 folder.create()
                 known = load_state(folder)
-                if known is None:
-                    ports = choose_ports(chooser, remembered={}, preferred=dict.fromkeys(_PORTS, 0))
-                    save_state(folder, fresh_state(folder).changed(passwords=shared.passwords, ports=ports))
+                if known is None or not set(_PORTS) <= set(known.ports):
+                    remembered = known.ports if known else {}
+                    ports = choose_ports(chooser, remembered=remembered, preferred=dict.fromkeys(_PORTS, 0))
+                    state = known or fresh_state(folder).changed(passwords=shared.passwords)
+                    save_state(folder, state.changed(ports=ports))
 
 
 def _running_nodes(api: ManagementApi) -> int:

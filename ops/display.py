@@ -43,6 +43,11 @@ def where_to_look(stack: Stack) -> dict[str, str]:
     running = {process.name for process in stack.processes()}
     return {
         **(_gateway(environment["GATEWAY_URL"]) if "gateway" in running else {}),
+        **(
+            {"alerts": f"{command} alerts   or: {environment['PROMETHEUS_URL']}/alerts"}
+            if "prometheus" in running
+            else {}
+        ),
         **({"payments": f"{command} psp show   or: {environment['PSP_URL']}/cards"} if "psp" in running else {}),
         **(_private_broker(environment, command) if stack.has_private_broker() else {"nameko": f"{command} shell"}),
         "database": f"{command} psql order_service",
@@ -91,6 +96,7 @@ def status_document(stack: Stack) -> dict[str, Any]:
                 "uptime_s": round(now - process.started_at, 1) if process.started_at else None,
                 "restarts": process.restarts,
                 "last_exit": process.last_exit,
+                "metrics": stack.metrics_address(process.name),
             }
             for process in stack.processes()
         ],
@@ -107,14 +113,14 @@ def show_status(console: Console, stack: Stack) -> None:
             console.print(f"nothing runs in {plain(str(stack.folder))}")
         return
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("process", "pid", "state", "up for", "restarts", "last exit"):
-        table.add_column(heading, justify="right" if heading in ("pid", "up for", "restarts") else "left")
+    for heading in ("process", "pid", "state", "up for", "restarts", "metrics", "last exit"):
+        table.add_column(heading, justify="right" if heading in ("pid", "up for", "restarts", "metrics") else "left")
     for process in stack.processes():
-        table.add_row(*_row(process))
+        table.add_row(*_row(process, stack.metrics_address(process.name)))
     console.print(table)
 
 
-def _row(process: ProcessState) -> tuple[str, ...]:
+def _row(process: ProcessState, metrics: str | None) -> tuple[str, ...]:
     colour = "green" if process.pid else "yellow"
     uptime = duration(time.time() - process.started_at) if process.started_at else ""
     return (
@@ -123,6 +129,7 @@ def _row(process: ProcessState) -> tuple[str, ...]:
         f"[{colour}]{process.state}[/]",
         uptime,
         str(process.restarts),
+        f":{metrics.partition(':')[2]}" if metrics else "",
         plain(process.last_exit or ""),
     )
 

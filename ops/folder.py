@@ -68,6 +68,10 @@ class StackFolder:
         return self.run / f"restart-{name}"
 
     @property
+    def monitoring(self) -> Path:
+        return self.root / "monitoring"
+
+    @property
     def postgres(self) -> Path:
         return self.root / "postgres"
 

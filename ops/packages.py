@@ -1,4 +1,6 @@
-"""Owns: installing RabbitMQ and PostgreSQL from Debian when they are missing. Must not know: how they are run.
+"""Owns: installing servers from Debian when they are missing: RabbitMQ, PostgreSQL, on request Prometheus.
+
+Must not know: how they are run.
 
 Debian's packages would start a system-wide broker and cluster on their own. Nobody asked for those: a
 policy-rc.d that says no stands for the time of the installation, and no main cluster is created.
@@ -12,6 +14,7 @@ from collections.abc import Callable, Sequence
 
 from ops.errors import StackError
 from ops.postgres import find_binaries as find_postgres
+from ops.prometheus import find_binary as find_prometheus
 from ops.rabbitmq import find_binaries as find_rabbitmq
 
 _TIMEOUT_S = 900
@@ -39,13 +42,15 @@ apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout={_LOCK_TIME
 """
 
 
-def missing_packages(*, broker: bool, database: bool) -> list[str]:
+def missing_packages(*, broker: bool, database: bool, monitoring: bool) -> list[str]:
     """The Debian packages to install for the private servers that are needed."""
     missing = []
     if broker and find_rabbitmq() is None:
         missing.append("rabbitmq-server")
     if database and find_postgres() is None:
         missing.append("postgresql")
+    if monitoring and find_prometheus() is None:
+        missing.append("prometheus")
     return missing
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 # Below Linux's ephemeral range (32768 and up): no outgoing connection can sit on a port between two starts.
 _FIRST_PORT, _LAST_PORT = 20_000, 32_000
-_PORTS_PER_STACK = 20
+_PORTS_PER_STACK = 40
 
 
 class PortChooser:

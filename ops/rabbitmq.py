@@ -37,6 +37,8 @@ _STACK_SETTINGS = """\
 listeners.tcp.default = 127.0.0.1:{amqp}
 management.tcp.ip = 127.0.0.1
 management.tcp.port = {management}
+prometheus.tcp.ip = 127.0.0.1
+prometheus.tcp.port = {broker_metrics}
 load_definitions = {users}
 """
 

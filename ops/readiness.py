@@ -18,6 +18,7 @@ from ops.waiting import Waiter
 
 _DATABASE_TIMEOUT_S, _BROKER_TIMEOUT_S, _GATEWAY_TIMEOUT_S = 40.0, 90.0, 60.0
 _PSP_TIMEOUT_S = 30.0
+_PROMETHEUS_TIMEOUT_S = 30.0
 _RESTARTS_WITHOUT_HOPE = 5
 
 
@@ -44,6 +45,10 @@ class Readiness:
         """The gateway says that broker and services answer, and the payment simulator that it has its book."""
         self._wait("psp", lambda: why_psp_not_ready(state), _PSP_TIMEOUT_S)
         self._wait("gateway", lambda: why_not_ready(state), _GATEWAY_TIMEOUT_S)
+
+    def wait_for_prometheus(self, state: StackState) -> None:
+        port = state.ports["prometheus"]
+        self._wait("prometheus", lambda: _why_unwell("Prometheus", port, "/-/ready"), _PROMETHEUS_TIMEOUT_S)
 
     def _wait(self, name: str, probe: Callable[[], str | None], timeout_s: float) -> None:
         reason: list[str | None] = [None]

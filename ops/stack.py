@@ -54,20 +54,22 @@ class Stack:
         replicas: Mapping[str, int] | None = None,
         settings: Mapping[str, str] | None = None,
         external: Mapping[str, str] | None = None,
+        monitoring: bool | None = None,
         migrate: bool = True,
         apply_topology: bool = True,
     ) -> bool:
         """Make the stack run as asked and return once it answers; False if it did so already.
 
-        `replicas` and `settings` are remembered for the next time; `external` is an environment that may name
-        servers to use instead of private ones. What was started is stopped again if it does not get ready.
+        `replicas`, `settings` and `monitoring` (None: as it was) are remembered for the next time; `external` is an
+        environment that may name servers to use instead of private ones. What was started is stopped again if it does
+        not get ready.
         Raises StackError.
         """
         self._layout.create()
         with self._exclusively():
             self._layout.stop_request.unlink(missing_ok=True)
             ensure_signing_key(self._layout)
-            state = self._state_for(infrastructure_only, replicas or {}, settings or {}, external or {})
+            state = self._state_for(infrastructure_only, replicas or {}, settings or {}, external or {}, monitoring)
             startup = Startup(self._layout, state, self._supervision, self._waiter(), self._report)
             if startup.is_up_as_wanted():
                 startup.check_ready()
@@ -99,6 +101,7 @@ class Stack:
                     replicas=before.replicas,
                     settings=before.settings,
                     external=before.external,
+                    monitoring=before.monitoring,
                 )
                 save_state(self._layout, kept)
             raise
@@ -109,6 +112,7 @@ class Stack:
         replicas: Mapping[str, int],
         settings: Mapping[str, str],
         external: Mapping[str, str],
+        monitoring: bool | None,
     ) -> StackState:
         state = self._remembered_state() or fresh_state(self._layout)
         return state.changed(
@@ -116,6 +120,7 @@ class Stack:
             replicas={**state.replicas, **checked_replicas(replicas)},
             settings=merged_settings(state.settings, settings),
             external=external_servers(external, state),
+            monitoring=state.monitoring if monitoring is None else monitoring,
         )
 
     def _remembered_state(self) -> StackState | None:
@@ -188,6 +193,7 @@ class Stack:
 
     def environment(self) -> dict[str, str]:
         """What a client of this stack needs: AMQP_URI, the database URLs, MANAGEMENT_URL, GATEWAY_URL, PSP_URL,
+        PROMETHEUS_URL,
         PSP_WEBHOOK_SECRET for those who start a payment service or a simulator of their own beside it, and
         JWT_SIGNING_KEY_FILE for a gateway of their own.
         """
@@ -197,6 +203,7 @@ class Stack:
             "MANAGEMENT_URL": state.management_url(),
             "GATEWAY_URL": state.gateway_url,
             "PSP_URL": state.psp_url,
+            "PROMETHEUS_URL": state.prometheus_url if state.monitoring else None,
             SIGNING_VARIABLE: state.psp_webhook_secret or None,
             KEY_VARIABLE: str(self._layout.signing_key_file) if self._layout.signing_key_file.exists() else None,
         }
@@ -251,6 +258,16 @@ class Stack:
         """Bring rabbitmq/definitions.json onto the broker of this stack again."""
         state = self._known_state()
         Startup(self._layout, state, self._supervision, self._waiter(), self._report).apply_topology()
+
+    def metrics_address(self, process: str) -> str | None:
+        """Where a process of this stack tells its figures, as host:port; None for one that tells none."""
+        state = load_state(self._layout)
+        return state.metrics_address(process) if state else None
+
+    @property
+    def monitoring_folder(self) -> Path:
+        """Prometheus' configuration, rules and targets."""
+        return self._layout.monitoring
 
     def log(self, name: str) -> Path:
         return self._layout.log(name)

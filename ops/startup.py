@@ -4,8 +4,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from ops import packages, rabbitmq, topology
-from ops.applications import GATEWAY, PSP, SERVICES, application_processes
+from ops import packages, prometheus, rabbitmq, topology
+from ops.applications import GATEWAY, PSP, SERVICES, application_processes, probed_names
 from ops.databases import create_databases
 from ops.errors import StackError
 from ops.external import wait_for_external_servers
@@ -19,15 +19,16 @@ from ops.processes import ProcessSpec
 from ops.quorum import give_every_queue_a_leader, wait_until_running
 from ops.readiness import Readiness
 from ops.sealing import seal, unseal
-from ops.state import StackState, save_state
+from ops.state import StackState, metrics_port_name, save_state
 from ops.supervision import Supervision
 from ops.waiting import Waiter
 
 Report = Callable[[str], None]
-_BROKER_PORTS = {"amqp": 0, "management": 15672, "distribution": 0}
+_BROKER_PORTS = {"amqp": 0, "management": 15672, "distribution": 0, "broker_metrics": 0}
 _DATABASE_PORTS = {"postgres": 0}
 _GATEWAY_PORTS = {GATEWAY: 8000}
 _PSP_PORTS = {PSP: 8001}
+_MONITORING_PORTS = {prometheus.NAME: 9090}
 
 
 class Startup:
@@ -67,7 +68,7 @@ class Startup:
         """Whether a supervisor already runs exactly the processes this state asks for."""
         if self._supervision.pid() is None or not self._ports_known():
             return False
-        wanted = [*self._infrastructure_processes(), *self._applications()]
+        wanted = [*self._infrastructure_processes(), *self._applications(), *self._monitoring()]
         return self._supervision.wants(wanted)
 
     def check_ready(self) -> None:
@@ -80,6 +81,8 @@ class Startup:
         wait_for_external_servers(self.state, self._waiter)
         if not self.state.infrastructure_only:
             self._readiness.wait_for_application(self.state)
+        if self._is_monitored:
+            self._readiness.wait_for_prometheus(self.state)
 
     def _end_leftovers(self) -> None:
         left = self._supervision.end_leftovers(self.state.postgres_data)
@@ -88,7 +91,9 @@ class Startup:
 
     def _install_packages(self) -> None:
         missing = packages.missing_packages(
-            broker=self.state.private_broker, database=bool(self.state.private_databases)
+            broker=self.state.private_broker,
+            database=bool(self.state.private_databases),
+            monitoring=self._is_monitored,
         )
         if missing:
             packages.install(missing, self._report)
@@ -97,8 +102,12 @@ class Startup:
         return {
             **(_DATABASE_PORTS if self.state.private_databases else {}),
             **(_BROKER_PORTS if self.state.private_broker else {}),
-            **({} if self.state.infrastructure_only else {**_GATEWAY_PORTS, **_PSP_PORTS}),
+            **({} if self.state.infrastructure_only else {**_GATEWAY_PORTS, **_PSP_PORTS, **self._probe_ports()}),
+            **(_MONITORING_PORTS if self._is_monitored else {}),
         }
+
+    def _probe_ports(self) -> dict[str, int]:
+        return {metrics_port_name(name): 0 for name in probed_names(self.state.replicas)}
 
     def _ports_known(self) -> bool:
         return set(self._wanted_ports()) <= set(self.state.ports)
@@ -110,8 +119,12 @@ class Startup:
             *(_BROKER_PORTS if "rabbitmq" in self._running else {}),
             *(_GATEWAY_PORTS if GATEWAY in self._running else {}),
             *(_PSP_PORTS if PSP in self._running else {}),
+            *(_MONITORING_PORTS if prometheus.NAME in self._running else {}),
+            *(metrics_port_name(name) for name in self._running),
         }
-        preferred = {name: port for name, port in self._wanted_ports().items() if name not in in_use}
+        # What a release before this one started has no port for its metrics: it gets one, and is started anew.
+        without = {name for name in self._probe_ports() if name not in self.state.ports}
+        preferred = {name: port for name, port in self._wanted_ports().items() if name not in in_use - without}
         chooser = self._held.enter_context(port_chooser(self._folder.identity))
         try:
             chosen = choose_ports(chooser, remembered=self.state.ports, preferred=preferred)
@@ -119,7 +132,7 @@ class Startup:
             raise StackError(str(error)) from error
         for name, port in chosen.items():
             before = self.state.ports.get(name, preferred[name])
-            if before not in (0, port):
+            if not name.startswith(metrics_port_name("")) and before not in (0, port):
                 self._report(f"port {before} is taken: {name} moves to {port}")
         self._remember(ports={**self.state.ports, **chosen})
 
@@ -225,12 +238,25 @@ class Startup:
     def _applications(self) -> list[ProcessSpec]:
         return [] if self.state.infrastructure_only else application_processes(self._folder, self.state)
 
+    @property
+    def _is_monitored(self) -> bool:
+        return self.state.monitoring and not self.state.infrastructure_only
+
+    def _monitoring(self) -> list[ProcessSpec]:
+        return [prometheus.process(self._folder, self.state)] if self._is_monitored else []
+
     def _running_applications(self) -> list[ProcessSpec]:
-        return [spec for spec in self._applications() if spec.name in self._running]
+        return [spec for spec in [*self._applications(), *self._monitoring()] if spec.name in self._running]
 
     def _start_applications(self, infrastructure: list[ProcessSpec]) -> None:
         applications = self._applications()
+        prometheus.write_targets(self._folder, self.state, [spec.name for spec in applications])
+        if self._is_monitored:
+            prometheus.write_configuration(self._folder)
         self._report(f"starting {len(applications)} processes")
-        self._supervision.want([*infrastructure, *applications], self._waiter)
+        self._supervision.want([*infrastructure, *applications, *self._monitoring()], self._waiter)
         self._readiness.wait_for_application(self.state)
         self._report(f"the gateway answers on {self.state.gateway_url}")
+        if self._is_monitored:
+            self._readiness.wait_for_prometheus(self.state)
+            self._report(f"Prometheus answers on {self.state.prometheus_url}")

@@ -38,6 +38,7 @@ class StackState:
     settings: Mapping[str, str] = field(default_factory=dict)
     replicas: Mapping[str, int] = field(default_factory=dict)
     external: Mapping[str, str] = field(default_factory=dict)
+    monitoring: bool = False
     # Empty in what a stack of the first release remembers.
     psp_webhook_secret: str = ""
 
@@ -79,6 +80,19 @@ class StackState:
         return f"http://127.0.0.1:{self.ports['psp']}"
 
     @property
+    def prometheus_url(self) -> str | None:
+        """None while the stack has never run one."""
+        if "prometheus" not in self.ports:
+            return None
+        return f"http://127.0.0.1:{self.ports['prometheus']}"
+
+    def metrics_address(self, process: str) -> str | None:
+        """Where /metrics of the process is, as host:port; None for one that has none."""
+        names = {"gateway": "gateway", "rabbitmq": "broker_metrics", "prometheus": "prometheus"}
+        port = self.ports.get(names.get(process, metrics_port_name(process)))
+        return None if port is None else f"127.0.0.1:{port}"
+
+    @property
     def psp_webhook_url(self) -> str:
         """Where the simulator's webhooks go: through the gateway, as from outside."""
         return f"http://127.0.0.1:{self.ports['gateway']}/api/v1/psp/webhooks"
@@ -94,6 +108,11 @@ class StackState:
     def owns(self, url: str) -> bool:
         """Whether the URL carries one of our passwords: then `eval $(ordersaga env)` put it there."""
         return any(password in url for password in self.passwords.values())
+
+
+def metrics_port_name(process: str) -> str:
+    """What the port for a process's metrics and health is called among the ports."""
+    return f"metrics:{process}"
 
 
 def fresh_state(folder: StackFolder) -> StackState:

@@ -10,6 +10,7 @@ PROCESS = ServiceProcess(
     settings="order_service.settings:Settings",
     database_setting="ORDER_DATABASE_URL",
     migrations=Path(__file__).parent / "migrations",
+    figures="order_service.figures:FIGURES",
 )
 
 if __name__ == "__main__":

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from uuid import UUID
 
-from order_service import archive, queries
+from order_service import archive, figures, queries
 from order_service.deadlines import what_is_due
 from order_service.domain import Decision, decide
 from order_service.happenings import (
@@ -79,6 +80,8 @@ class Changes:
         queries.insert_events(tx, self.timeline)
         queries.end_returns(tx, self.refunds)
         outbox.record(tx, self.outgoing)
+        if self.history or self.orders:
+            tx.after_commit(partial(figures.count_saved, self.history, self.orders.values(), tx.now))
 
 
 def timeline_row(envelope: Envelope, order_id: UUID, payload: Any, *, decision: str, note: str) -> dict[str, Any]:

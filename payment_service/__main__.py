@@ -30,6 +30,7 @@ PROCESS = ServiceProcess(
     settings="payment_service.settings:Settings",
     database_setting="PAYMENT_DATABASE_URL",
     migrations=Path(__file__).parent / "migrations",
+    figures="payment_service.figures:FIGURES",
     after_migrate=create_psp_book,
     commands={"psp": run_psp},
 )

@@ -6,10 +6,11 @@ Owns: from a decision to rows and events. Must not know: what is decided, nor wh
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from payment_service import queries
+from payment_service import figures, queries
 from payment_service.domain import Announcement, Decision, Entry, Payment, RefusedRefund, Work, WorkKind, payment_id
 from payment_service.queries import Attempt
 from payment_service.schemas import PUBLISHED
@@ -108,6 +109,7 @@ class Changes:
         queries.end_refunds(tx, self.ended_refunds)
         queries.insert_entries(tx, self.entries)
         outbox.record(tx, self.outgoing)
+        tx.after_commit(partial(figures.count_ended, [(row["kind"], row["status"]) for row in self.attempts]))
         ids = [row["id"] for row in self.work]
         return list(queries.calling_attempts_for_update(tx, ids).values()) if ids else []
 

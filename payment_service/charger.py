@@ -14,6 +14,7 @@ import eventlet
 from eventlet.event import Event
 from eventlet.greenpool import GreenPool
 
+from payment_service import figures
 from payment_service.circuit import Circuit, CircuitOpen, GuardedProvider
 from payment_service.domain import PSP_TIMEOUT, WorkKind
 from payment_service.handlers import Result, Unanswered, Voided
@@ -96,11 +97,12 @@ class Charger:
 
     def _call(self, attempt: Attempt) -> None:
         # crash point: charger.leased
+        began, is_called = time.monotonic(), True
         try:
             answer = self._answer_to(attempt)
         except CircuitOpen:
             # Said once when the circuit opened, not for each of those it keeps back.
-            answer = Unanswered()
+            answer, is_called = Unanswered(), False
         except TransientError as error:
             log.warning("provider_did_not_answer", attempt_id=str(attempt.id), kind=attempt.kind, error=str(error))
             answer = Unanswered()
@@ -109,6 +111,11 @@ class Charger:
             log.error("provider_call_failed", attempt_id=str(attempt.id), kind=attempt.kind, exc_info=error)
             answer = Unanswered()
         # crash point: charger.called
+        if is_called:
+            outcome = type(answer).__name__.lower()
+            figures.LATENCY.labels(attempt.kind, outcome).observe(time.monotonic() - began)
+        else:
+            figures.KEPT_BACK.labels(attempt.kind).inc()
         self._add_results([Result(attempt=attempt, answer=answer)])
 
     def _answer_to(self, attempt: Attempt) -> Approved | Declined | Processing | Voided | Unanswered:

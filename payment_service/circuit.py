@@ -18,6 +18,7 @@ from typing import TypeVar
 import eventlet
 import pybreaker
 
+from payment_service import figures
 from payment_service.provider import Charge, ChargeOutcome, PaymentProvider
 from shared.errors import ProviderUnavailable
 from shared.logs import get_logger
@@ -63,6 +64,7 @@ class Circuit:
             throw_new_error_on_trip=False,
             name="psp",
         )
+        figures.circuit_is(self.state)
 
     @property
     def state(self) -> str:
@@ -122,6 +124,7 @@ class Circuit:
         self._trials = 0
         self._most_calls = RECOVERING_CALLS
         self._opened_at = self._clock()
+        figures.circuit_is(after)
         write = log.warning if after == pybreaker.STATE_OPEN else log.info
         write("provider_circuit_changed", before=before, after=after, failures=self._breaker.fail_counter)
 

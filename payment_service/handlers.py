@@ -230,7 +230,7 @@ def _unknown_row(attempt: Attempt, next_try_at: datetime) -> Row:
 
 
 def _attempt_row(attempt: Attempt, status: str, reason: str | None = None, next_try_at: datetime | None = None) -> Row:
-    return {"id": attempt.id, "status": status, "reason": reason, "next_try_at": next_try_at}
+    return {"id": attempt.id, "kind": attempt.kind, "status": status, "reason": reason, "next_try_at": next_try_at}
 
 
 def take_over(tx: Transaction, worker_id: UUID, settings: Settings) -> list[Attempt]:

@@ -21,6 +21,7 @@ from payment_service import psp_book as book
 from payment_service.psp_webhooks import PROCESSING
 from payment_service.webhooks import SIGNATURE_HEADER, sign
 from shared.logs import get_logger
+from shared.metrics import counter
 
 log = get_logger(__name__)
 
@@ -30,6 +31,9 @@ LEASE = timedelta(seconds=3 * SEND_TIMEOUT_S)
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 POLL_S = 0.2
 _POLL_AFTER_ERROR_S = 2.0
+_WEBHOOKS = counter(
+    "psp_webhooks_sent", "Webhooks the simulated provider sent, by whether they were taken", ("outcome",)
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +133,7 @@ class WebhookSender:
         return None if 200 <= status < 300 else f"answered {status}"
 
     def _record(self, connection: Connection, webhook: book.DueWebhook, problem: str | None) -> None:
+        _WEBHOOKS.labels("taken" if problem is None else "not_taken").inc()
         if problem is None:
             book.webhook_delivered(connection, webhook.number, self._clock())
             log.info("webhook_delivered", number=webhook.number, type=webhook.type, tries=webhook.tries)

@@ -39,6 +39,8 @@ from shared.config import Source
 from shared.database import ENGINE_OPTIONS
 from shared.errors import Misconfigured
 from shared.logs import configure_logs, get_logger
+from shared.metrics import counter
+from shared.probes import Probes, Report, serve_probes
 
 log = get_logger(__name__)
 
@@ -52,6 +54,7 @@ _CORS = {
     "Access-Control-Max-Age": "600",
 }
 _FOR_BROWSERS = ("/tokens", "/cards")
+_REQUESTS = counter("psp_http_requests", "Requests the simulated provider answered", ("page", "method", "status"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,19 +98,30 @@ def _http_address(url: str) -> str:
 
 def run(environment: Mapping[str, str]) -> None:
     """Serve and send until SIGTERM."""
-    settings = PspSettings.read(Source(values=environment))
+    source = Source(values=environment)
+    settings = PspSettings.read(source)
     configure_logs(process="psp", level=settings.log_level, style=settings.log_format)
     create_book(settings.database_url)
     engine = create_engine(settings.database_url, **ENGINE_OPTIONS)
     sender = WebhookSender(engine, settings.receiver, utc_now)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: sender.stop())
-    with PspServer((settings.host, settings.port), Desk(engine=engine, clock=utc_now)) as server:
+    desk = Desk(engine=engine, clock=utc_now)
+    serve_probes(source, "psp", Probes(live=lambda: Report(is_good=True, parts={}), ready=partial(_ready, desk)))
+    with PspServer((settings.host, settings.port), desk) as server:
         threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
         log.info("psp_listening", host=settings.host, port=settings.port)
         sender.run()
         server.shutdown()
     engine.dispose()
+
+
+def _ready(desk: Desk) -> Report:
+    try:
+        desk.health()
+    except SQLAlchemyError:
+        return Report(is_good=False, parts={"database": "down"})
+    return Report(is_good=True, parts={"database": "up"})
 
 
 def utc_now() -> datetime:
@@ -173,9 +187,11 @@ class _Request(BaseHTTPRequestHandler):
         else:
             status, document = _answer(partial(work, body))
         self._send(status, document)
-        if self._page != "/health":
-            # The path of a request that we do not know may hold anything.
-            page, took_ms = self._page if work else "unknown", round((time.monotonic() - began) * 1000)
+        # The path of a request that we do not know may hold anything.
+        page = self._page if work else "unknown"
+        _REQUESTS.labels(page, method, str(status)).inc()
+        if page != "/health":
+            took_ms = round((time.monotonic() - began) * 1000)
             log.info("psp_request", method=method, page=page, status=status, took_ms=took_ms)
 
     def _work(self, method: str, path: str) -> Callable[[bytes], Answer] | None:

@@ -86,6 +86,7 @@ class Transaction:
         self.session = session
         self._now = now
         self._unsent: list[tuple[TextClause, dict[str, Any]]] = []
+        self._afterwards: list[Callable[[], object]] = []
 
     @property
     def now(self) -> datetime:
@@ -113,6 +114,14 @@ class Transaction:
         unsent, self._unsent = self._unsent, []
         if unsent:
             self._send(unsent)
+
+    def after_commit(self, count: Callable[[], object]) -> None:
+        """Call ``count`` once this transaction has committed, and never if it has not. It must not fail."""
+        self._afterwards.append(count)
+
+    def has_committed(self) -> None:
+        for count in self._afterwards:
+            count()
 
     def happens_at(self, now: datetime) -> None:
         """What the database said along with something else."""
@@ -157,6 +166,7 @@ def transaction(sessions: Sessions) -> Iterator[Transaction]:
         tx.flush()
         # crash point: transaction.uncommitted
     # crash point: transaction.committed
+    tx.has_committed()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -17,6 +18,9 @@ from shared.config import Source
 from shared.database import Sessions, Transaction, purge, transaction
 from shared.envelope import Received
 from shared.errors import OlderThanHorizon
+from shared.metrics import counter
+
+DUPLICATES = counter("ordersaga_inbox_duplicates", "Events that had been applied before", ("event",))
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -79,6 +83,9 @@ def claim(tx: Transaction, events: Sequence[Received[T]]) -> list[Received[T]]:
         if event.envelope.event_id in unseen:
             unseen.remove(event.envelope.event_id)
             fresh.append(event)
+    if len(fresh) < len(events):
+        seen = DUPLICATES.labels(events[0].envelope.type)
+        tx.after_commit(partial(seen.inc, len(events) - len(fresh)))
     return fresh
 
 

@@ -17,9 +17,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shared.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from shared.config import Source
 
 WORKERS = 64
 DRAIN_LIMIT_S = 20
@@ -30,6 +33,7 @@ EXIT_MISCONFIGURED = 2
 class ServiceProcess:
     """What ``shared`` needs to know of a service to run it. ``service`` and ``settings`` are "module:name".
 
+    ``figures``: a sequence of TableFigure that Prometheus is told besides the outbox's.
     ``after_migrate`` prepares whatever else the service keeps its data in; ``commands`` are those that only this
     service has, beside serve, relay and migrate.
     """
@@ -39,6 +43,7 @@ class ServiceProcess:
     settings: str
     database_setting: str
     migrations: Path
+    figures: str
     after_migrate: Callable[[Mapping[str, str]], None] | None = None
     commands: Mapping[str, Callable[[Mapping[str, str]], None]] = field(default_factory=dict)
 
@@ -91,10 +96,18 @@ def serve(process: ServiceProcess, environment: Mapping[str, str]) -> None:
         }
     )
     runner.add_service(_load(process.service))
-    _serve_until_terminated(runner, eventlet)
+    _serve_until_terminated(runner, eventlet, lambda: _serve_probes(process, source, runner))
 
 
-def _serve_until_terminated(runner: Any, eventlet: Any) -> None:
+def _serve_probes(process: ServiceProcess, source: Source, runner: Any) -> None:
+    from shared.probes import serve_probes
+    from shared.service_probes import probes_of
+
+    (container,) = runner.containers
+    serve_probes(source, process.name, probes_of(container, _load(process.figures)))
+
+
+def _serve_until_terminated(runner: Any, eventlet: Any, started: Callable[[], None]) -> None:
     def terminate(_signal: int, _frame: Any) -> None:
         # The last resort: a drain that hangs is ended by SIGALRM's default, and the broker redelivers.
         signal.alarm(DRAIN_LIMIT_S)
@@ -104,6 +117,7 @@ def _serve_until_terminated(runner: Any, eventlet: Any) -> None:
     signal.signal(signal.SIGTERM, terminate)
     signal.signal(signal.SIGINT, terminate)
     runner.start()
+    started()
     leave_out_of_collections()
     waiting = eventlet.spawn(runner.wait)
     while True:
@@ -130,7 +144,9 @@ def relay(process: ServiceProcess, environment: Mapping[str, str]) -> None:
     from shared.config import ProcessSettings, Source
     from shared.logs import configure_logs
     from shared.messaging.pipelined_publisher import PipelinedPublisher
+    from shared.probes import serve_probes
     from shared.relay import Relay, RelaySettings
+    from shared.relay_probes import probes_of
 
     source = Source(values=environment)
     settings = ProcessSettings.read(source)
@@ -150,6 +166,7 @@ def relay(process: ServiceProcess, environment: Mapping[str, str]) -> None:
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _signal, _frame: worker.stop())
+    serve_probes(source, f"{process.name}.relay", probes_of(worker))
     worker.run()
 
 

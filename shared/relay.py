@@ -21,6 +21,7 @@ from shared.database import CONNECT_ARGS
 from shared.errors import BrokerUnavailable
 from shared.logs import get_logger
 from shared.messaging.pipelined_publisher import Window
+from shared.metrics import SIZES, counter, gauge, histogram
 from shared.outbox import (
     MARK_PUBLISHED,
     NOTIFY_CHANNEL,
@@ -44,6 +45,17 @@ ELECTION_LOCK = 0x0BB0  # one per database, so the same number serves every serv
 # Longer than the relay waits for a window's confirms and for one connection attempt.
 IDLE_SESSION_TIMEOUT_MS = 90_000
 BACKOFF_S = (0.2, 0.5, 1, 2, 5)
+
+_AGES = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
+_ACTIVE = gauge("ordersaga_relay_active", "1 while this relay is the elected one, 0 while it stands by")
+_PUBLISHED = counter("ordersaga_relay_events_published", "Events the broker has confirmed")
+_REFUSED = counter("ordersaga_relay_events_refused", "Events that were parked: the broker refused or returned them")
+_SIZES = histogram("ordersaga_relay_window_events", "Events published together", buckets=SIZES)
+_SECONDS = histogram("ordersaga_relay_window_seconds", "From a window read until it is marked as published")
+_LAG = histogram(
+    "ordersaga_relay_lag_seconds", "From an event's recording until it is published; a window's oldest", buckets=_AGES
+)
+_INTERRUPTIONS = counter("ordersaga_relay_interruptions", "Times the relay lost its broker or its database")
 
 
 class Publisher(Protocol):
@@ -70,6 +82,16 @@ class RelaySettings:
     retention_s: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class RelayState:
+    """``silent_s``: how long ago the relay last went round. One on standby needs no broker."""
+
+    is_active: bool
+    has_database: bool
+    has_broker: bool
+    silent_s: float
+
+
 class Relay:
     """Runs until :meth:`stop`; survives the loss of broker and database."""
 
@@ -81,6 +103,17 @@ class Relay:
         self._purge_at = 0.0
         self._pace = Pace(GATHER_S)
         self._is_behind = False
+        self._is_active = False
+        self._beat_at = time.monotonic()
+
+    def state(self) -> RelayState:
+        """Safe from any thread."""
+        return RelayState(
+            is_active=self._is_active,
+            has_database=self._connection is not None,
+            has_broker=self._publisher.is_open,
+            silent_s=time.monotonic() - self._beat_at,
+        )
 
     def stop(self) -> None:
         """Finish the window in hand and return from :meth:`run`. Safe in a signal handler."""
@@ -93,11 +126,14 @@ class Relay:
                 self._serve()
             except (psycopg2.Error, BrokerUnavailable) as error:
                 log.warning("relay_interrupted", error=f"{type(error).__name__}: {error}"[:300])
+                _INTERRUPTIONS.inc()
+                self._now_active(False)
                 self._disconnect_database()
                 self._sleep(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
                 failures += 1
             else:
                 failures = 0
+        self._now_active(False)
         self._disconnect_database()
         self._publisher.close()
 
@@ -107,14 +143,20 @@ class Relay:
             self._sleep(POLL_S)
             return
         log.info("relay_active")
+        self._now_active(True)
         self._execute(f"listen {NOTIFY_CHANNEL}")
         while not self._stopping:
+            self._beat_at = time.monotonic()
             if not self._publisher.is_open:
                 self._publisher.connect()
             self._purge_if_due()
             self._gather()
             if not self.relay_once():
                 self._idle()
+
+    def _now_active(self, is_active: bool) -> None:
+        self._is_active = is_active
+        _ACTIVE.set(is_active)
 
     def _is_elected(self) -> bool:
         """The lock lives as long as this database session: a relay that dies frees it for a standby."""
@@ -126,11 +168,13 @@ class Relay:
         if not rows:
             return False
         self._pace.took(len(rows))
+        began = time.perf_counter()
         # crash point: relay.read
         outcome = self._publisher.publish(rows)
         # crash point: relay.published
         self._mark(outcome)
         # crash point: relay.marked
+        _count(rows, outcome, time.perf_counter() - began)
         self._is_behind = len(rows) >= WINDOW // 2
         return True
 
@@ -189,7 +233,17 @@ class Relay:
     def _sleep(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         while not self._stopping and time.monotonic() < deadline:
+            self._beat_at = time.monotonic()
             time.sleep(0.05)
+
+
+def _count(rows: list[OutboxRow], outcome: Window, seconds: float) -> None:
+    _SIZES.observe(len(rows))
+    _SECONDS.observe(seconds)
+    _PUBLISHED.inc(len(outcome.confirmed))
+    _REFUSED.inc(len(outcome.refused))
+    # Rows come by id: the first is the one that waited longest. Its time is the database's clock, this is ours.
+    _LAG.observe(max(time.time() - rows[0].envelope.occurred_at.timestamp(), 0.0))
 
 
 def first_of_each_aggregate(rows: Iterable[OutboxRow]) -> Iterable[OutboxRow]:

@@ -13,6 +13,7 @@ from croniter import croniter
 from nameko_cron import ConcurrencyPolicy, Cron
 
 from shared.logs import get_logger
+from shared.messaging import figures
 
 log = get_logger(__name__)
 
@@ -34,8 +35,15 @@ class Timer(Cron):
             now = time.time()
             yield max(croniter(self.schedule, now).get_next(float) - now, 0.0)
 
+    def handle_timer_tick(self) -> None:
+        # One run at a time, so the entrypoint has room for when it began.
+        self._began = time.perf_counter()
+        super().handle_timer_tick()
+
     def handle_result(self, worker_ctx: Any, result: Any, exc_info: Any) -> Any:
+        figures.TIMER_SECONDS.labels(self.method_name).observe(time.perf_counter() - self._began)
         if exc_info is not None:
+            figures.TIMER_ERRORS.labels(self.method_name, figures.code_of(exc_info[1])).inc()
             log.warning("timer_failed", job=self.method_name, error=f"{exc_info[0].__name__}: {exc_info[1]}"[:300])
         return super().handle_result(worker_ctx, result, exc_info)
 

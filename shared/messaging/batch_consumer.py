@@ -6,6 +6,7 @@ Must not know: what the method does. It must commit before it returns, because t
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import eventlet
@@ -27,6 +28,7 @@ from shared.errors import (
 )
 from shared.event_schema import EventSchema
 from shared.logs import get_logger
+from shared.messaging import figures
 from shared.messaging.arrivals import Arrivals
 from shared.messaging.delivery import Delivery
 from shared.messaging.headers import UNREADABLE_HEADER
@@ -82,6 +84,9 @@ class BatchLane:
         self._schema = entrypoint.schema()
         self._arrivals = Arrivals(Pace(GATHER_S))
         self._busy = False
+        event = entrypoint.event_type
+        self._applied = figures.APPLIED.labels(event)
+        self._sizes, self._seconds = figures.BATCH_SIZE.labels(event), figures.BATCH_SECONDS.labels(event)
 
     def arrived(self, delivery: Delivery) -> None:
         self._arrivals.add(delivery)
@@ -101,12 +106,15 @@ class BatchLane:
 
     def _handle(self, batch: list[Delivery]) -> None:
         self._busy = True
+        began = time.perf_counter()
         try:
             pairs = self._read(batch)
             if pairs:
                 self._process(pairs)
         finally:
             self._busy = False
+            self._sizes.observe(len(batch))
+            self._seconds.observe(time.perf_counter() - began)
 
     def _read(self, batch: list[Delivery]) -> list[Pair]:
         """Those that load; the others go to the dead letters here and now."""
@@ -148,6 +156,7 @@ class BatchLane:
             # crash point: consumer.committed
             # One channel per queue and one batch in hand: everything up to the last one is done.
             pairs[-1][0].acknowledge(and_all_before=True)
+            self._applied.inc(len(pairs))
             # crash point: consumer.acknowledged
         elif isinstance(error, DatabaseUnavailable):
             return  # only while shutting down: left unacknowledged, the broker delivers them again
@@ -163,6 +172,7 @@ class BatchLane:
         error = self._call([event])
         if error is None:
             delivery.acknowledge()
+            self._applied.inc()
         elif not isinstance(error, DatabaseUnavailable):
             self._settlement.settle_failed(delivery, error)
 
@@ -193,6 +203,8 @@ class BatchLane:
         except ContainerBeingKilled:
             return DatabaseUnavailable("this process is being killed")
         error: Exception | None = done.wait()
+        if error is not None:
+            figures.HANDLER_ERRORS.labels(self._entrypoint.event_type, figures.code_of(error)).inc()
         if error is not None and not isinstance(error, PermanentError | TransientError):
             log.error("unexpected_error", queue=self.queue, exc_info=error)
         return error

@@ -21,6 +21,7 @@ from nameko.extensions import SharedExtension
 from shared.choreography import Choreography, load_choreography
 from shared.errors import BrokerUnavailable, TopologyMissing
 from shared.logs import get_logger
+from shared.messaging import figures
 from shared.messaging.confirming_publisher import ConfirmingPublisher
 from shared.messaging.connection import CONNECTION_ERRORS, abandon, connect, open_channel
 from shared.messaging.delivery import Delivery
@@ -73,6 +74,20 @@ class MessageLoop(SharedExtension):
         self.choreography: Choreography = load_choreography()
         self.publisher = ConfirmingPublisher(self.amqp_uri)
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether every lane's queue is consumed from, as far as is known."""
+        return self._connected and not self._stopping
+
+    @property
+    def is_draining(self) -> bool:
+        return self._stopping
+
+    @property
+    def silent_s(self) -> float:
+        """How long ago the loop last went round."""
+        return self._watchdog.silent_s
+
     def register(self, lane: Lane) -> None:
         self._lanes.append(lane)
         # Requests come last: a service that answers consumes all its events too, so readiness can be asked.
@@ -114,6 +129,7 @@ class MessageLoop(SharedExtension):
         self._finish_lanes()
 
     def _report(self, error: BaseException) -> None:
+        figures.BROKER_LOSSES.inc()
         code = getattr(error, "code", type(error).__name__)
         log.warning("broker_connection_lost", code=code, error=str(error)[:300])
 

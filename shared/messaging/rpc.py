@@ -10,6 +10,7 @@ Any Nameko client works with it (`nameko shell`, ClusterRpcProxy).
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any
 from uuid import uuid4
 
@@ -24,6 +25,7 @@ from shared.envelope import decode, encode
 from shared.errors import InvalidRequest, MethodNotFound, OrderSagaError
 from shared.identity import HEADER, Identity, read_identity
 from shared.logs import get_logger
+from shared.messaging import figures
 from shared.messaging.arrivals import Arrivals
 from shared.messaging.delivery import Delivery
 from shared.messaging.message_loop import MessageLoop
@@ -70,23 +72,23 @@ class RpcLane(SharedExtension):
 
     def _begin(self, delivery: Delivery) -> None:
         self._in_hand += 1
+        began = time.perf_counter()
         # crash point: rpc.received
         try:
             caller = read_identity(delivery.headers.get(HEADER))
             entrypoint, args, kwargs = self._read(delivery)
-            self._spawn(entrypoint, args, kwargs, caller, delivery)
+            self._spawn(entrypoint, args, kwargs, caller, delivery, began)
         except ContainerBeingKilled:
             self._in_hand -= 1
         except Exception:
-            self._answer(delivery, None, sys.exc_info())
+            self._answer(delivery, None, sys.exc_info(), began)
 
     def _read(self, delivery: Delivery) -> tuple[Rpc, list[Any], dict[str, Any]]:
         request = decode(delivery.body, delivery.properties, delivery.headers)
         args, kwargs = request.get("args"), request.get("kwargs")
         if not isinstance(args, list) or not isinstance(kwargs, dict):
             raise InvalidRequest("a request holds a list `args` and an object `kwargs`")
-        routing_key = str(delivery.message.delivery_info.get("routing_key", ""))
-        method = routing_key.rpartition(".")[2]
+        method = _method_of(delivery)
         if method not in self._methods:
             raise MethodNotFound(f"{self.container.service_name} has no method {method[:100]!r}")
         try:
@@ -96,10 +98,16 @@ class RpcLane(SharedExtension):
         return self._methods[method], args, kwargs
 
     def _spawn(
-        self, entrypoint: Rpc, args: list[Any], kwargs: dict[str, Any], caller: Identity, delivery: Delivery
+        self,
+        entrypoint: Rpc,
+        args: list[Any],
+        kwargs: dict[str, Any],
+        caller: Identity,
+        delivery: Delivery,
+        began: float,
     ) -> None:
         def handle_result(_worker: Any, result: Any, exc_info: Any) -> tuple[Any, Any]:
-            self._answer(delivery, result, exc_info)
+            self._answer(delivery, result, exc_info, began)
             return result, exc_info
 
         self.container.spawn_worker(
@@ -111,7 +119,7 @@ class RpcLane(SharedExtension):
             handle_result=handle_result,
         )
 
-    def _answer(self, delivery: Delivery, result: Any, exc_info: Any) -> None:
+    def _answer(self, delivery: Delivery, result: Any, exc_info: Any, began: float) -> None:
         try:
             # crash point: rpc.handled
             error = _error_of(exc_info[1]) if exc_info else None
@@ -120,6 +128,14 @@ class RpcLane(SharedExtension):
         finally:
             delivery.acknowledge()
             self._in_hand -= 1
+            self._count(delivery, exc_info, time.perf_counter() - began)
+
+    def _count(self, delivery: Delivery, exc_info: Any, seconds: float) -> None:
+        method = _method_of(delivery)
+        # Anybody may ask for a method that does not exist, under any name.
+        method = method if method in self._methods else "unknown"
+        figures.REQUESTS.labels(method, figures.code_of(exc_info[1]) if exc_info else "answered").inc()
+        figures.REQUEST_SECONDS.labels(method).observe(seconds)
 
     def _reply(self, delivery: Delivery, body: bytes) -> None:
         """Not confirmed and not persistent: a caller that misses its reply asks again."""
@@ -157,6 +173,10 @@ class Rpc(Entrypoint):
 
 
 rpc = Rpc.decorator
+
+
+def _method_of(delivery: Delivery) -> str:
+    return str(delivery.message.delivery_info.get("routing_key", "")).rpartition(".")[2]
 
 
 def _body(result: Any, error: Any) -> bytes:

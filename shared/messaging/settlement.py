@@ -18,6 +18,7 @@ import eventlet
 from shared.choreography import dead_letter_queue, retry_exchange
 from shared.errors import BrokerUnavailable, OrderSagaError, PermanentError, RetriesExhausted
 from shared.logs import get_logger
+from shared.messaging import figures
 from shared.messaging.confirming_publisher import ConfirmingPublisher
 from shared.messaging.delivery import Delivery
 from shared.messaging.headers import (
@@ -62,7 +63,8 @@ class Settlement:
             code=error.code,
             error=str(error)[:_MAX_ERROR_LENGTH],
         )
-        self._move(delivery, error, dead_letter_queue(delivery.queue), attempts=delivery.attempts)
+        if self._move(delivery, error, dead_letter_queue(delivery.queue), attempts=delivery.attempts):
+            figures.DEAD_LETTERS.labels(_event(delivery), error.code).inc()
 
     def _retry(self, delivery: Delivery, error: Exception) -> None:
         delay_s = self._retry_delays_s[delivery.attempts]
@@ -75,11 +77,13 @@ class Settlement:
         )
         # Through the fanout: the routing key stays the work queue's name, which brings it back there.
         exchange = retry_exchange(self._service, delay_s)
-        self._move(delivery, error, delivery.queue, exchange=exchange, attempts=delivery.attempts + 1)
+        if self._move(delivery, error, delivery.queue, exchange=exchange, attempts=delivery.attempts + 1):
+            figures.RETRIES.labels(_event(delivery), figures.code_of(error)).inc()
 
     def _move(
         self, delivery: Delivery, error: Exception, routing_key: str, *, exchange: str = "", attempts: int
-    ) -> None:
+    ) -> bool:
+        """Whether it is there now, and no longer here."""
         try:
             self._publisher.publish(
                 delivery.body,
@@ -90,12 +94,18 @@ class Settlement:
             )
         except PermanentError:
             delivery.reject()
+            return False
         except BrokerUnavailable as unavailable:
             log.warning("event_not_moved", queue=delivery.queue, to=routing_key, error=str(unavailable)[:300])
             _requeue_later(delivery)
-        else:
-            # crash point: settlement.published
-            delivery.acknowledge()
+            return False
+        # crash point: settlement.published
+        delivery.acknowledge()
+        return True
+
+
+def _event(delivery: Delivery) -> str:
+    return delivery.queue.rpartition(".")[2]
 
 
 def _requeue_later(delivery: Delivery) -> None:
@@ -116,8 +126,7 @@ def _headers(delivery: Delivery, attempts: int, error: Exception) -> dict[str, A
         **kept,
         ATTEMPTS_HEADER: attempts,
         ERROR_HEADER: f"{type(error).__name__}: {error}"[:_MAX_ERROR_LENGTH],
-        # Other libraries' errors have a `code` of their own.
-        ERROR_CODE_HEADER: error.code if isinstance(error, OrderSagaError) else "unexpected_error",
+        ERROR_CODE_HEADER: figures.code_of(error),
         FAILED_AT_HEADER: datetime.now(UTC).isoformat(),
         ORIGIN_QUEUE_HEADER: delivery.queue,
         # A retried message arrives through the default exchange: its first origin is what an operator wants.

@@ -29,6 +29,10 @@ class Watchdog:
     def beat(self) -> None:
         self._last_beat = _time.monotonic()
 
+    @property
+    def silent_s(self) -> float:
+        return float(_time.monotonic() - self._last_beat)
+
     def start(self) -> None:
         self._running = True
         self.beat()
@@ -40,7 +44,7 @@ class Watchdog:
     def _watch(self) -> None:
         while self._running:
             _time.sleep(1)
-            silent_s = _time.monotonic() - self._last_beat
+            silent_s = self.silent_s
             if self._running and silent_s > self._limit_s:
                 # No logger here: its locks may be held by the hung thread.
                 sys.stderr.write(f'{{"event": "message_loop_hung", "silent_s": {silent_s:.0f}}}\n')

@@ -1,4 +1,4 @@
-"""A broker that is there and answers nothing.
+"""A broker or a database server that is there and answers nothing.
 
 Owns: stopping and continuing its processes. Must not know: what any single test promises.
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from ops.stack import Stack
 
@@ -22,3 +23,19 @@ def frozen_broker(stack: Stack) -> Iterator[None]:
         yield
     finally:
         os.killpg(os.getpgid(pid), signal.SIGCONT)
+
+
+@contextmanager
+def frozen_database(stack: Stack) -> Iterator[None]:
+    """The server's own process and that of each connection: PostgreSQL gives every one of them a session of its own."""
+    [server] = [process.pid for process in stack.processes() if process.name == "postgres"]
+    pids = [server, *map(int, Path(f"/proc/{server}/task/{server}/children").read_text().split())]
+    assert len(pids) > 1
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)

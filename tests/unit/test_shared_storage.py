@@ -93,7 +93,7 @@ class TestInbox:
 
         events = [Received(envelope=an_envelope(n), payload={}, body=n) for n in numbers]
         moments: list[datetime] = []
-        tx: Any = SimpleNamespace(fetch=answer, happens_at=moments.append)
+        tx: Any = SimpleNamespace(fetch=answer, happens_at=moments.append, after_commit=lambda count: count())
         fresh = [event.body for event in inbox.claim(tx, events)]
         assert fresh == [n for n in dict.fromkeys(numbers) if n not in known]
         assert moments == ([NOW] if fresh else [])
