@@ -60,8 +60,8 @@ class Mischief:
 
     def before(self, pairs: Pairs[E]) -> list[tuple[Delivery, E]]:
         """Before a batch is handled; those of it that are still to be handled."""
-        amounts = self.memory.amounts(*self._targets)
-        self._delay(amounts.get("consumer_delay", 0.0) / 1000)
+        self._delay()
+        amounts = self._amounts()
         for delivery, _ in pairs:
             if self._happens(amounts, "consumer_duplicate") and CHAOS_COPY_HEADER not in delivery.headers:
                 self._put_once_more(delivery)
@@ -71,7 +71,7 @@ class Mischief:
 
     def keeps_acknowledgement(self, pairs: Pairs[Any]) -> bool:
         """After a batch was saved; whether it has been settled here, in another way than by acknowledging it."""
-        amounts = self.memory.amounts(*self._targets)
+        amounts = self._amounts()
         self._crash(pairs, amounts, "consumer_crash_after")
         if not self._happens(amounts, "consumer_drop_ack"):
             return False
@@ -87,12 +87,18 @@ class Mischief:
             delivery.requeue()
         return not delivery.is_redelivered
 
-    def _delay(self, seconds: float) -> None:
-        if not seconds:
-            return
-        self._acted("consumer_delay")
-        deadline = time.monotonic() + seconds
-        while not self._is_ending() and (left_s := deadline - time.monotonic()) > 0:
+    def _amounts(self) -> dict[str, float]:
+        return self.memory.amounts(*self._targets)
+
+    def _delay(self) -> None:
+        """No longer than the switch is on."""
+        began = time.monotonic()
+        if "consumer_delay" in self._amounts():
+            self._acted("consumer_delay")
+        while not self._is_ending():
+            left_s = began + self._amounts().get("consumer_delay", 0.0) / 1000 - time.monotonic()
+            if left_s <= 0:
+                return
             eventlet.sleep(min(left_s, DELAY_STEP_S))
 
     def _put_once_more(self, delivery: Delivery) -> None:

@@ -138,6 +138,12 @@ ROWS = (
     Row(request="GET /admin/chaos", statuses=(401, 403, 403, 403, 403, 200)),
     Row(request="PATCH /admin/chaos", statuses=(401, 403, 403, 403, 403, 200), body={"latency_ms": 0}),
     Row(request="DELETE /admin/chaos", statuses=(401, 403, 403, 403, 403, 200)),
+    Row(
+        request="POST /admin/chaos",
+        statuses=(401, 403, 403, 403, 403, 200),
+        body={"kind": "psp_latency", "target": "psp", "amount": 1, "durationS": 0.1, "note": "who may"},
+    ),
+    Row(request="DELETE /admin/chaos/00000000-0000-7000-8000-000000000000", statuses=(401, 403, 403, 403, 403, 404)),
     # everybody
     Row(request="POST /auth/token", statuses=(401,) * 6, body={"username": "nobody", "password": "wrong"}),
     Row(request="GET /health/live", statuses=PUBLIC),
