@@ -158,6 +158,7 @@ class TestConsumers:
         held = "select count(*) from reservations where order_id = %s"
         assert databases.value("inventory_service", held, order_id) == int(is_saved)
         process.start()
+        process.wait_ready()
         shop.wait_for(order_id, "CONFIRMED")
         assert shop.stock(item) == (10, 1)
 
@@ -204,6 +205,8 @@ class TestRelay:
         """Given a pause, then the outbox stays as it is although a standby is there; at its end it drains by itself."""
         relay, item = only(processes, "order_service", "relay"), shop.product()
         standby = processes.start("order_service", "relay", **SETTINGS)
+        stands_by = "select count(*) from pg_stat_activity where query like 'select pg_try_advisory_lock%%'"
+        wait_until(lambda: databases.value("order_service", stands_by), "the standby stands by")
         set_chaos("relay_pause", "order_service", None, duration_s=5)
         wait_until(lambda: '"relay_paused"' in relay.output(), "the relay pauses")
         order_id = shop.place(item)
@@ -212,7 +215,7 @@ class TestRelay:
         wait_until(lambda: databases.value("order_service", waited, order_id), "it was sent after the pause's end")
         shop.wait_for(order_id, "CONFIRMED")
         assert '"relay_active"' not in standby.output()
-        standby.terminate()
+        standby.kill()
 
 
 class TestProvider:
