@@ -34,7 +34,7 @@ TIMEOUT_S = 20.0
 class Row:
     """A request and its status for each of PEOPLE, in their order.
 
-    ``path`` and ``body`` may name things of the customer's order: {order}, {payment}, {cart}, {item}, {hold}, {new}.
+    ``path`` and ``body`` may name things of the customer's order: {order}, {payment}, {cart}, {item}, {hold}, {new}; {switch} is a switch that is not on.
     """
 
     request: str
@@ -143,7 +143,7 @@ ROWS = (
         statuses=(401, 403, 403, 403, 403, 200),
         body={"kind": "psp_latency", "target": "psp", "amount": 1, "durationS": 0.1, "note": "who may"},
     ),
-    Row(request="DELETE /admin/chaos/00000000-0000-7000-8000-000000000000", statuses=(401, 403, 403, 403, 403, 404)),
+    Row(request="DELETE /admin/chaos/{switch}", statuses=(401, 403, 403, 403, 403, 404)),
     # everybody
     Row(request="POST /auth/token", statuses=(401,) * 6, body={"username": "nobody", "password": "wrong"}),
     Row(request="GET /health/live", statuses=PUBLIC),
@@ -163,6 +163,7 @@ def things(gateway: Gateway) -> Mapping[str, str]:
     return {
         "item": item,
         "order": order["id"],
+        "switch": "00000000-0000-7000-8000-000000000000",
         "payment": order["payment"]["paymentId"],
         "cart": cart["id"],
         "hold": hold["id"],
