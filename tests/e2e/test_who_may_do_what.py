@@ -34,7 +34,8 @@ TIMEOUT_S = 20.0
 class Row:
     """A request and its status for each of PEOPLE, in their order.
 
-    ``path`` and ``body`` may name things of the customer's order: {order}, {payment}, {cart}, {item}, {hold}, {new}; {switch} is a switch that is not on.
+    ``path`` and ``body`` may name things of the customer's order: {order}, {payment}, {cart}, {item}, {hold}, {new};
+    {switch} is a switch that is not on.
     """
 
     request: str
