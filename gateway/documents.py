@@ -317,6 +317,18 @@ class Liveness(Document):
     status = fields.String(required=True, metadata={"enum": ["alive"]})
 
 
+class ChaosMark(Document):
+    kind = fields.String(required=True)
+    target = fields.String(required=True)
+    until = time_text(required=True)
+
+
+def chaos_marks() -> fields.List[Any]:
+    said = "Trouble made on purpose; only while there is any"
+    return fields.List(fields.Nested(ChaosMark), metadata={"description": said})
+
+
 class Readiness(Document):
     status = fields.String(required=True, metadata={"enum": ["ready"]})
     services = fields.Dict(required=True)
+    chaos = chaos_marks()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any, cast
 
 from flask import Flask, Response, current_app
@@ -44,7 +45,7 @@ def ready() -> Response:
     if not all(report["status"] == "up" for report in reports.values()):
         down = [name for name, report in reports.items() if report["status"] != "up"]
         raise NotReady(f"Not ready: {', '.join(down)}", {"services": reports})
-    return json_response({"status": "ready", "services": reports})
+    return json_response({"status": "ready", "services": reports, **chaos_in(reports)})
 
 
 class _Remembered:
@@ -93,5 +94,11 @@ def _ask(client: Services, name: str, timeout_s: float) -> dict[str, Any]:
         return {"status": "down", "code": "internal_error"}
     parts = {part: report.get(part) for part in ("database", "broker")}
     # A provider out of reach is worth seeing, but the services go on without it: payments wait.
-    circuit = {"pspCircuit": report["pspCircuit"]} if "pspCircuit" in report else {}
-    return {"status": "up" if set(parts.values()) == {"up"} else "down", **parts, **circuit}
+    further = {part: report[part] for part in ("pspCircuit", "chaos") if part in report}
+    return {"status": "up" if set(parts.values()) == {"up"} else "down", **parts, **further}
+
+
+def chaos_in(reports: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The trouble made on purpose, of all services; said only while there is any."""
+    marks = [mark for report in reports.values() for mark in report.get("chaos", ())]
+    return {"chaos": marks} if marks else {}

@@ -57,6 +57,20 @@ REQUESTS: Examples = {
     "adminDeadLettersRedrive": {"try one": {"count": 1}},
     "adminDeadLettersDiscard": {"test data": {"count": 10, "note": "test data of last Friday, see ticket 4711"}},
     "changeBehaviour": {"every tenth call fails": {"failure_rate": 0.1}, "slow": {"latency_ms": 300}},
+    "switchOn": {
+        "every second call to the provider fails, for five minutes": {
+            "kind": "psp_failure",
+            "target": "psp",
+            "amount": 0.5,
+            "durationS": 300,
+            "note": "rehearsal of the runbook",
+        },
+        "nothing leaves the order service's outbox": {
+            "kind": "relay_pause",
+            "target": "order_service",
+            "note": "what does the board show?",
+        },
+    },
     "createProduct": {
         "a mug": {
             "item": "mug",
@@ -241,6 +255,18 @@ _CART = {
     "createdAt": _PLACED_AT,
     "updatedAt": _PLACED_AT,
 }
+_SWITCH = {
+    "id": "01a214ee-d001-7c1f-8a51-2f6f8d0b7b11",
+    "service": "payment_service",
+    "kind": "psp_failure",
+    "target": "psp",
+    "amount": 0.5,
+    "note": "rehearsal of the runbook",
+    "setBy": "operator",
+    "setAt": _PLACED_AT,
+    "until": "2026-01-31T12:05:00Z",
+    "remainingS": 300.0,
+}
 
 _SAGA = {
     "orderId": _ORDER_ID,
@@ -292,6 +318,9 @@ _SAGA_DETAIL = {
 ANSWERS: Examples = {
     "listSagas": {"the last page": {"sagas": [_SAGA], "nextCursor": None, "asOf": _CONFIRMED_AT}},
     "getSaga": {"nobody has answered yet": _SAGA_DETAIL},
+    "switchOn": {"on for five minutes": _SWITCH},
+    "switchOff": {"before its end": {**_SWITCH, "remainingS": 120.5}},
+    "showChaos": {"one switch is on": {"behaviour": [], "switches": [_SWITCH], "unanswered": []}},
     "createCart": {"with two mugs": _CART},
     "getCart": {"with two mugs": _CART},
     "createPayment": {"to be confirmed": {**_PAYMENT, "charging": False, "attemptsLeft": 3}},

@@ -41,6 +41,8 @@ STATUS_BY_CODE: Mapping[str, tuple[HTTPStatus, str]] = {
     "product_not_found": (HTTPStatus.NOT_FOUND, "No such product"),
     "payment_not_found": (HTTPStatus.NOT_FOUND, "No such payment"),
     "cart_not_found": (HTTPStatus.NOT_FOUND, "No such cart"),
+    "chaos_switch_not_found": (HTTPStatus.NOT_FOUND, "No such switch is on"),
+    "chaos_disabled": (HTTPStatus.FORBIDDEN, "No trouble is made on purpose here"),
     "dead_letters_not_found": (HTTPStatus.NOT_FOUND, "No such queue"),
     "cart_not_open": (HTTPStatus.CONFLICT, "The cart has become an order"),
     "payment_not_ready": (HTTPStatus.CONFLICT, "Nothing is to be paid yet"),

@@ -13,6 +13,7 @@ from sqlalchemy import BigInteger, Boolean, DateTime, Identity, Index, Integer, 
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from shared.audit import AuditLogTable
+from shared.chaos.switches import ChaosSwitchTable
 from shared.idempotency import IdempotencyKeyTable
 from shared.inbox import InboxTable
 from shared.outbox import OutboxTable
@@ -37,6 +38,10 @@ class IdempotencyKey(IdempotencyKeyTable, Base):
 
 
 class AuditLog(AuditLogTable, Base):
+    pass
+
+
+class ChaosSwitch(ChaosSwitchTable, Base):
     pass
 
 

@@ -14,10 +14,12 @@ from inventory_service import handlers, requests, reservation_requests, schemas
 from inventory_service.models import Base
 from shared import audit, idempotency, inbox
 from shared.caller import CallerProvider
+from shared.chaos import requests as chaos_requests
 from shared.database import ENGINE_OPTIONS, purge, transaction
 from shared.health import health_of
 from shared.inbox import apply_once
 from shared.messaging.batch_consumer import consume
+from shared.messaging.chaos_watch import ChaosProvider
 from shared.messaging.rpc import rpc
 from shared.settings_provider import SettingsProvider
 from shared.timer import EVERY_MINUTE, EVERY_SECOND, timer
@@ -30,6 +32,7 @@ class InventoryService:
     database = Database(Base, engine_options=ENGINE_OPTIONS)
     settings = SettingsProvider()
     caller = CallerProvider()
+    chaos = ChaosProvider()
 
     # Requests
 
@@ -132,8 +135,23 @@ class InventoryService:
             return audit.page(tx, self.caller, limit=limit, cursor=cursor, wanted=wanted)
 
     @rpc
-    def health(self) -> dict[str, str]:
-        return health_of(self.name, self.database)
+    def list_chaos(self) -> list[dict[str, Any]]:
+        with transaction(self.database) as tx:
+            return chaos_requests.list_chaos(tx, self.caller)
+
+    @rpc
+    def set_chaos(self, switch: Any, correlation_id: Any = None) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return chaos_requests.set_chaos(tx, self.caller, self.chaos.ground, switch, correlation_id)
+
+    @rpc
+    def clear_chaos(self, switch_id: Any = None, correlation_id: Any = None) -> list[dict[str, Any]]:
+        with transaction(self.database) as tx:
+            return chaos_requests.clear_chaos(tx, self.caller, switch_id, correlation_id)
+
+    @rpc
+    def health(self) -> dict[str, Any]:
+        return health_of(self.name, self.database, self.chaos.marks())
 
     # Events
 

@@ -72,13 +72,14 @@ def gateway_environment(folder: StackFolder, state: StackState) -> dict[str, str
         "GATEWAY_PORT": str(state.ports[GATEWAY]),
         KEY_VARIABLE: str(folder.signing_key_file),
     }
-    # With `--set ORDERSAGA_MODE=production` it is as strict here as anywhere.
-    return {"ORDERSAGA_MODE": "development", **_common_environment(folder, state), **own}
+    return {**_common_environment(folder, state), **own}
 
 
 def _common_environment(folder: StackFolder, state: StackState) -> dict[str, str]:
+    # With `--set ORDERSAGA_MODE=production` it is as strict here as anywhere.
     return {
         **base_environment(folder.root),
+        "ORDERSAGA_MODE": "development",
         **_LOCAL_SETTINGS,
         **state.settings,
         "AMQP_URI": state.amqp_uri(),

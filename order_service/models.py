@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import JSON, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from shared.audit import AuditLogTable
+from shared.chaos.switches import ChaosSwitchTable
 from shared.idempotency import IdempotencyKeyTable
 from shared.inbox import InboxTable
 from shared.outbox import OutboxTable
@@ -40,6 +41,10 @@ class IdempotencyKey(IdempotencyKeyTable, Base):
 
 
 class AuditLog(AuditLogTable, Base):
+    pass
+
+
+class ChaosSwitch(ChaosSwitchTable, Base):
     pass
 
 

@@ -26,11 +26,13 @@ from order_service import (
 from order_service.models import Base
 from shared import audit, idempotency, inbox
 from shared.caller import CallerProvider
+from shared.chaos import requests as chaos_requests
 from shared.database import ENGINE_OPTIONS, purge, transaction
 from shared.errors import OrderSagaError
 from shared.health import health_of
 from shared.inbox import apply_once
 from shared.messaging.batch_consumer import consume
+from shared.messaging.chaos_watch import ChaosProvider
 from shared.messaging.rpc import rpc
 from shared.settings_provider import SettingsProvider
 from shared.timer import EVERY_MINUTE, EVERY_SECOND, timer
@@ -43,6 +45,7 @@ class OrderService:
     database = Database(Base, engine_options=ENGINE_OPTIONS)
     settings = SettingsProvider()
     caller = CallerProvider()
+    chaos = ChaosProvider()
 
     # Requests for orders
 
@@ -258,11 +261,28 @@ class OrderService:
         with transaction(self.database) as tx:
             return audit.page(tx, self.caller, limit=limit, cursor=cursor, wanted=wanted)
 
+    # Chaos
+
+    @rpc
+    def list_chaos(self) -> list[dict[str, Any]]:
+        with transaction(self.database) as tx:
+            return chaos_requests.list_chaos(tx, self.caller)
+
+    @rpc
+    def set_chaos(self, switch: Any, correlation_id: Any = None) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return chaos_requests.set_chaos(tx, self.caller, self.chaos.ground, switch, correlation_id)
+
+    @rpc
+    def clear_chaos(self, switch_id: Any = None, correlation_id: Any = None) -> list[dict[str, Any]]:
+        with transaction(self.database) as tx:
+            return chaos_requests.clear_chaos(tx, self.caller, switch_id, correlation_id)
+
     # Health
 
     @rpc
-    def health(self) -> dict[str, str]:
-        return health_of(self.name, self.database)
+    def health(self) -> dict[str, Any]:
+        return health_of(self.name, self.database, self.chaos.marks())
 
     # Events
 

@@ -28,6 +28,9 @@ SETTINGS: Mapping[str, Setting] = {
     "failure_rate": Setting(
         default=0, most=1, is_whole=False, meaning="share of the calls that fail before anything is done"
     ),
+    "hang_rate": Setting(
+        default=0, most=1, is_whole=False, meaning="share of the calls that are neither done nor answered"
+    ),
     "lost_answer_rate": Setting(
         default=0, most=1, is_whole=False, meaning="share of the calls that are done but not answered"
     ),
@@ -48,6 +51,7 @@ class Behaviour:
 
     latency_ms: float = SETTINGS["latency_ms"].default
     failure_rate: float = SETTINGS["failure_rate"].default
+    hang_rate: float = SETTINGS["hang_rate"].default
     lost_answer_rate: float = SETTINGS["lost_answer_rate"].default
     decline_rate: float = SETTINGS["decline_rate"].default
     slow_ms: float = SETTINGS["slow_ms"].default

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TypeVar
@@ -59,7 +59,11 @@ class _Booked:
 
 
 class PspSimulator:
-    """A PaymentProvider (see the protocol for the promises). ``chance`` gives numbers from 0 to below 1."""
+    """A PaymentProvider (see the protocol for the promises). ``chance`` gives numbers from 0 to below 1.
+
+    ``disturbance``: settings of its behaviour that hold at this moment in place of those in its book; asked for with
+    each call. What is set there comes to an end without anybody having to reach the book.
+    """
 
     def __init__(
         self,
@@ -67,9 +71,10 @@ class PspSimulator:
         *,
         clock: Callable[[], datetime] = utc_now,
         chance: Callable[[], float] = random.random,
+        disturbance: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
         self._engine: Engine = create_engine(database_url, **ENGINE_OPTIONS)
-        self._clock, self._chance = clock, chance
+        self._clock, self._chance, self._disturbance = clock, chance, disturbance
         self._waiting: list[_Call] = []
         self._behaviour: Behaviour | None = None
         self._behaviour_read_at = 0.0
@@ -115,7 +120,7 @@ class PspSimulator:
     # How it behaves, for whoever operates it
 
     def behaviour(self) -> Behaviour:
-        """As it is at this moment."""
+        """As its book has it, which is how it behaves unless it is disturbed."""
         return behaviour_of(self._execute(book.stored_behaviour))
 
     def change_behaviour(self, changes: Mapping[str, float]) -> None:
@@ -131,10 +136,15 @@ class PspSimulator:
 
     def _arrive(self) -> Behaviour:
         behaviour = self._current_behaviour()
+        if disturbed := self._disturbance():
+            behaviour = replace(behaviour, **disturbed)
         if behaviour.latency_ms:
             eventlet.sleep(behaviour.latency_ms / 1000)
         if self._happens(behaviour.failure_rate):
             raise ProviderUnavailable("503 (failure_rate)")
+        if self._happens(behaviour.hang_rate):
+            eventlet.sleep(HANGS_FOR_S)
+            raise ProviderUnavailable("no answer (hang_rate)")
         return behaviour
 
     def _leave(self, behaviour: Behaviour) -> None:

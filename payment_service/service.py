@@ -5,7 +5,7 @@ Owns: which event and which request goes to which handler. Must not know: what h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
@@ -21,6 +21,8 @@ from payment_service.models import Base
 from payment_service.psp_simulator import PspSimulator
 from shared import audit, idempotency, inbox
 from shared.caller import CallerProvider
+from shared.chaos import requests as chaos_requests
+from shared.chaos.kinds import PROVIDER_TARGET, settings_of
 from shared.database import ENGINE_OPTIONS, SessionFactory, purge, transaction
 from shared.envelope import new_id
 from shared.errors import DatabaseUnavailable, TransientError
@@ -28,6 +30,7 @@ from shared.health import health_of
 from shared.inbox import apply_once
 from shared.logs import get_logger
 from shared.messaging.batch_consumer import consume
+from shared.messaging.chaos_watch import ChaosProvider, ChaosWatch
 from shared.messaging.rpc import rpc
 from shared.settings_provider import SETTINGS_KEY, SettingsProvider
 from shared.timer import EVERY_MINUTE, EVERY_SECOND, timer
@@ -40,10 +43,12 @@ LEASE_RENEWED_S = 2
 class Charging(DependencyProvider):
     """Injects the charger of this process; keeps its lease alive, so that others know when to take over."""
 
+    chaos = ChaosWatch()
+
     def setup(self) -> None:
         self.worker_id: UUID = new_id()
         self._settings = self.container.config[SETTINGS_KEY]
-        self._provider = PspSimulator(self._settings.psp_database_url)
+        self._provider = PspSimulator(self._settings.psp_database_url, disturbance=self._disturbance)
         limit_s = self._settings.rules.psp_limit.total_seconds()
         self._charger = Charger(self._provider, self._save, self._settings.psp_call_timeout, limit_s)
 
@@ -84,6 +89,9 @@ class Charging(DependencyProvider):
     @property
     def open_calls(self) -> int:
         return self._charger.open_calls
+
+    def _disturbance(self) -> Mapping[str, float]:
+        return settings_of(self.chaos.memory.amounts(PROVIDER_TARGET)) if self.chaos.memory.is_on else {}
 
     def _save(self, results: Any) -> Any:
         with self.lease_given_up_when_unsure(), transaction(self._sessions) as tx:
@@ -129,6 +137,7 @@ class PaymentService:
     settings = SettingsProvider()
     charging = Charging()
     caller = CallerProvider()
+    chaos = ChaosProvider(calls_provider=True)
 
     # Requests
 
@@ -177,6 +186,7 @@ class PaymentService:
 
     @rpc
     def change_provider_behaviour(self, changes: Any, correlation_id: Any = None) -> dict[str, Any]:
+        self.chaos.refuse_where_disabled()
         return provider_requests.change(self.database, self.caller, self.charging.provider, changes, correlation_id)
 
     @rpc
@@ -202,8 +212,23 @@ class PaymentService:
             return audit.page(tx, self.caller, limit=limit, cursor=cursor, wanted=wanted)
 
     @rpc
-    def health(self) -> dict[str, str]:
-        return {**health_of(self.name, self.database), "pspCircuit": self.charging.circuit}
+    def list_chaos(self) -> list[dict[str, Any]]:
+        with transaction(self.database) as tx:
+            return chaos_requests.list_chaos(tx, self.caller)
+
+    @rpc
+    def set_chaos(self, switch: Any, correlation_id: Any = None) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return chaos_requests.set_chaos(tx, self.caller, self.chaos.ground, switch, correlation_id)
+
+    @rpc
+    def clear_chaos(self, switch_id: Any = None, correlation_id: Any = None) -> list[dict[str, Any]]:
+        with transaction(self.database) as tx:
+            return chaos_requests.clear_chaos(tx, self.caller, switch_id, correlation_id)
+
+    @rpc
+    def health(self) -> dict[str, Any]:
+        return {**health_of(self.name, self.database, self.chaos.marks()), "pspCircuit": self.charging.circuit}
 
     def _begin(self, request: Callable[..., requests.Begun], *arguments: Any) -> dict[str, Any]:
         """Answer a request; what it began is called after the commit, and its outcome not waited for."""

@@ -67,6 +67,12 @@ class Forbidden(PermanentError):
     code = "forbidden"
 
 
+class ChaosDisabled(PermanentError):
+    """Trouble is not made on purpose in this installation (CHAOS_ENABLED)."""
+
+    code = "chaos_disabled"
+
+
 class PreconditionFailed(PermanentError):
     """The thing has changed since its sender last saw it; details: {"version"} as it is now."""
 
@@ -99,6 +105,12 @@ class ReservationNotFound(NotFound):
 
 class ErasureNotFound(NotFound):
     code = "erasure_not_found"
+
+
+class ChaosSwitchNotFound(NotFound):
+    """No switch with this id is on; it may have ended."""
+
+    code = "chaos_switch_not_found"
 
 
 class DeadLettersNotFound(NotFound):
@@ -328,6 +340,12 @@ class BrokenRule(PermanentError):
     code = "broken_rule"
 
 
+class ChaosRefusal(PermanentError):
+    """Refused on purpose, by a chaos switch; as good as any once it is off."""
+
+    code = "chaos_refusal"
+
+
 class RetriesExhausted(PermanentError):
     """Transient errors on every attempt; details: {"attempts", "last_error"}."""
 
@@ -349,6 +367,12 @@ class ProviderUnavailable(TransientError):
     """The payment provider did not answer; the outcome of the call is unknown."""
 
     code = "provider_unavailable"
+
+
+class ChaosError(TransientError):
+    """Failed on purpose, by a chaos switch."""
+
+    code = "chaos_error"
 
 
 class Misconfigured(PermanentError):

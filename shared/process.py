@@ -78,8 +78,10 @@ def serve(process: ServiceProcess, environment: Mapping[str, str]) -> None:
     import nameko_cron
     from nameko.runners import ServiceRunner
 
+    from shared.chaos.permission import read_chaos_enabled
     from shared.config import ProcessSettings, Source
     from shared.logs import configure_logs
+    from shared.messaging.chaos_watch import CHAOS_KEY
     from shared.settings_provider import SETTINGS_KEY
 
     # nameko-cron prints the seconds to its next tick, each time.
@@ -93,6 +95,7 @@ def serve(process: ServiceProcess, environment: Mapping[str, str]) -> None:
             "DB_URIS": {f"{process.name}:Base": source.text(process.database_setting)},
             "max_workers": WORKERS,
             SETTINGS_KEY: _load(process.settings).read(source),
+            CHAOS_KEY: read_chaos_enabled(source),
         }
     )
     runner.add_service(_load(process.service))
@@ -140,6 +143,7 @@ def leave_out_of_collections() -> None:
 
 def relay(process: ServiceProcess, environment: Mapping[str, str]) -> None:
     """Run the outbox relay until SIGTERM; on standby while another one is active."""
+    from shared.chaos.permission import read_chaos_enabled
     from shared.choreography import event_exchange, load_choreography
     from shared.config import ProcessSettings, Source
     from shared.logs import configure_logs
@@ -157,6 +161,7 @@ def relay(process: ServiceProcess, environment: Mapping[str, str]) -> None:
             service=process.name,
             database_url=source.text(process.database_setting),
             retention_s=source.seconds("OUTBOX_RETENTION_S", 7 * 24 * 3600),
+            may_be_paused=read_chaos_enabled(source),
         ),
         PipelinedPublisher(
             settings.amqp_uri,

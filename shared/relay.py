@@ -15,8 +15,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import psycopg2
+from psycopg2.extras import RealDictCursor
 from sqlalchemy.engine import make_url
 
+from shared.chaos.figures import ACTS
+from shared.chaos.memory import READ_EVERY_S, ChaosMemory
+from shared.chaos.switches import READ_SWITCHES, Switch, switches_of
 from shared.database import CONNECT_ARGS
 from shared.errors import BrokerUnavailable
 from shared.logs import get_logger
@@ -41,6 +45,7 @@ POLL_S = 1.0
 # Under load: the windows of a relay set the size of every batch behind it.
 GATHER_S = 0.1
 PURGE_EVERY_S = 60.0
+PAUSED_S = 0.2
 ELECTION_LOCK = 0x0BB0  # one per database, so the same number serves every service
 # Longer than the relay waits for a window's confirms and for one connection attempt.
 IDLE_SESSION_TIMEOUT_MS = 90_000
@@ -75,11 +80,15 @@ class Publisher(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class RelaySettings:
-    """``retention_s``: how long published rows are kept, for looking back and for publishing one again."""
+    """``retention_s``: how long published rows are kept, for looking back and for publishing one again.
+
+    ``may_be_paused``: whether it heeds the chaos switches in its database.
+    """
 
     service: str
     database_url: str
     retention_s: float
+    may_be_paused: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +111,8 @@ class Relay:
         self._stopping = False
         self._purge_at = 0.0
         self._pace = Pace(GATHER_S)
+        self._chaos = ChaosMemory()
+        self._chaos_at = 0.0
         self._is_behind = False
         self._is_active = False
         self._beat_at = time.monotonic()
@@ -150,6 +161,9 @@ class Relay:
             if not self._publisher.is_open:
                 self._publisher.connect()
             self._purge_if_due()
+            if self._is_paused():
+                self._sit_out()
+                continue
             self._gather()
             if not self.relay_once():
                 self._idle()
@@ -198,6 +212,27 @@ class Relay:
             purged = self._count(PURGE_PUBLISHED, {"retention_s": self._settings.retention_s})
             # A whole chunk: there is more of it; the next one follows with the next window.
             self._purge_at = time.monotonic() + (0 if purged >= PURGE_CHUNK else PURGE_EVERY_S)
+
+    def _is_paused(self) -> bool:
+        """By a chaos switch. The relay stays elected meanwhile: no standby takes over."""
+        if self._settings.may_be_paused and time.monotonic() >= self._chaos_at:
+            self._chaos_at = time.monotonic() + READ_EVERY_S
+            self._chaos.learn(self._switches())
+        if not self._chaos.is_on:
+            return False
+        return "relay_pause" in self._chaos.amounts(self._settings.service)
+
+    def _sit_out(self) -> None:
+        log.info("relay_paused")
+        ACTS.labels("relay_pause").inc()
+        while not self._stopping and self._is_paused():
+            self._publisher.wait(PAUSED_S)
+        log.info("relay_resumed")
+
+    def _switches(self) -> list[Switch]:
+        with self._connection.cursor(cursor_factory=RealDictCursor) as cursor:
+            cursor.execute(READ_SWITCHES)
+            return switches_of(cursor.fetchall())
 
     def _idle(self) -> None:
         # One that came since the last read, or with it, would not make the socket readable again: read once more.

@@ -1,4 +1,4 @@
-"""What operators see and do over HTTP: health, sagas, audit log, erasures, dead letters, the provider's behaviour.
+"""What operators see and do over HTTP: health in detail, sagas, audit log, erasures, dead letters, chaos.
 
 Owns: which endpoints there are below /admin. Must not know: how services or the broker do what is asked of them.
 """

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from marshmallow import fields
 
-from gateway.documents import Document, maybe_text, time_text
+from gateway.documents import Document, chaos_marks, maybe_text, time_text
 
 
 def _up_or(*others: str, description: str) -> fields.String:
@@ -38,6 +38,7 @@ class SystemHealth(Document):
         metadata={"description": "By name: status, database, broker; code where there was no answer"},
     )
     provider = fields.Nested(ProviderHealth, required=True)
+    chaos = chaos_marks()
 
 
 class Saga(Document):

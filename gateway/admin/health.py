@@ -12,7 +12,7 @@ from flask import Response, current_app
 
 from gateway.admin.desk import DeadLetterDesk, desk_if_any
 from gateway.admin.documents import SystemHealth
-from gateway.health import TIMEOUT_SETTING, ask_all
+from gateway.health import TIMEOUT_SETTING, ask_all, chaos_in
 from gateway.openapi import ApiBlueprint
 from gateway.responses import json_response
 from gateway.services import PAYMENT_SERVICE, trusted_services
@@ -44,6 +44,7 @@ def look() -> Response:
             "broker": {"status": broker_status},
             "services": services,
             "provider": {"circuit": services[PAYMENT_SERVICE].get("pspCircuit")},
+            **chaos_in(services),
         }
     )
 

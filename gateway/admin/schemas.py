@@ -95,6 +95,7 @@ class BehaviourChanges(ma.Schema):
 
     latency_ms = _whole(0, _LONGEST_CALL_MS)
     failure_rate = Share()
+    hang_rate = Share()
     lost_answer_rate = Share()
     decline_rate = Share()
     slow_ms = _whole(0, _LONGEST_CALL_MS)

@@ -30,9 +30,11 @@ from shared.event_schema import EventSchema
 from shared.logs import get_logger
 from shared.messaging import figures
 from shared.messaging.arrivals import Arrivals
+from shared.messaging.chaos_watch import ChaosWatch
 from shared.messaging.delivery import Delivery
 from shared.messaging.headers import UNREADABLE_HEADER
 from shared.messaging.message_loop import MessageLoop
+from shared.messaging.mischief import Mischief
 from shared.messaging.settlement import Settlement
 from shared.pace import Pace
 
@@ -54,6 +56,7 @@ class EventConsumer(Entrypoint):
     """
 
     loop = MessageLoop()
+    chaos = ChaosWatch()
 
     def __init__(self, event_type: str, schema: type[EventSchema], **kwargs: Any) -> None:
         self.event_type = event_type
@@ -100,6 +103,14 @@ class BatchLane:
     def run(self) -> None:
         publisher, delays_s = self._loop.publisher, self._loop.choreography.retry_delays_s
         self._settlement = Settlement(self._service, publisher, delays_s)
+        self._chaos = self._entrypoint.chaos.memory
+        self._mischief = Mischief(
+            self._chaos,
+            self._settlement,
+            publisher,
+            targets=(self._service, self.queue),
+            is_ending=lambda: self._arrivals.is_closed,
+        )
         self._publisher_of_event = self._loop.choreography.events[self._entrypoint.event_type].publisher
         while (batch := self._arrivals.take(BATCH_SIZE)) is not None:
             self._handle(batch)
@@ -109,6 +120,8 @@ class BatchLane:
         began = time.perf_counter()
         try:
             pairs = self._read(batch)
+            if self._chaos.is_on:
+                pairs = self._mischief.before(pairs)
             if pairs:
                 self._process(pairs)
         finally:
@@ -154,6 +167,8 @@ class BatchLane:
         error = self._call([event for _, event in pairs])
         if error is None:
             # crash point: consumer.committed
+            if self._chaos.is_on and self._mischief.keeps_acknowledgement(pairs):
+                return
             # One channel per queue and one batch in hand: everything up to the last one is done.
             pairs[-1][0].acknowledge(and_all_before=True)
             self._applied.inc(len(pairs))

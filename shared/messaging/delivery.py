@@ -45,6 +45,11 @@ class Delivery:
         return count_of(self.headers.get(ATTEMPTS_HEADER))
 
     @property
+    def is_redelivered(self) -> bool:
+        """Whether the broker may have delivered it before."""
+        return bool(self.message.delivery_info.get("redelivered"))
+
+    @property
     def exchange(self) -> str:
         return str(self.message.delivery_info.get("exchange", ""))
 

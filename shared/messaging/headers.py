@@ -15,6 +15,8 @@ ORIGIN_QUEUE_HEADER = "x-origin-queue"
 ORIGIN_EXCHANGE_HEADER = "x-origin-exchange"
 UNREADABLE_HEADER = "x-unreadable-properties"
 """In place of all properties of a message that a client library cannot read."""
+CHAOS_COPY_HEADER = "x-chaos-copy"
+"""On what a chaos switch put into a queue once more, so that it is not doubled again."""
 
 FAILURE_HEADERS = (
     ERROR_HEADER,

@@ -89,7 +89,7 @@ class Settlement:
                 delivery.body,
                 exchange=exchange,
                 routing_key=routing_key,
-                properties=_kept_properties(delivery.properties),
+                properties=kept_properties(delivery.properties),
                 headers=_headers(delivery, attempts, error),
             )
         except PermanentError:
@@ -114,7 +114,7 @@ def _requeue_later(delivery: Delivery) -> None:
     delivery.requeue()
 
 
-def _kept_properties(properties: Mapping[str, Any]) -> dict[str, Any]:
+def kept_properties(properties: Mapping[str, Any]) -> dict[str, Any]:
     """Everything but what the broker must not be told again (an old expiration would drop the message)."""
     dropped = {"application_headers", "expiration", "user_id", "delivery_mode"}
     return {**{k: v for k, v in properties.items() if k not in dropped}, "delivery_mode": 2}

@@ -34,7 +34,8 @@ TIMEOUT_S = 20.0
 class Row:
     """A request and its status for each of PEOPLE, in their order.
 
-    ``path`` and ``body`` may name things of the customer's order: {order}, {payment}, {cart}, {item}, {hold}, {new}.
+    ``path`` and ``body`` may name things of the customer's order: {order}, {payment}, {cart}, {item}, {hold}, {new};
+    {switch} is a switch that is not on.
     """
 
     request: str
@@ -138,6 +139,12 @@ ROWS = (
     Row(request="GET /admin/chaos", statuses=(401, 403, 403, 403, 403, 200)),
     Row(request="PATCH /admin/chaos", statuses=(401, 403, 403, 403, 403, 200), body={"latency_ms": 0}),
     Row(request="DELETE /admin/chaos", statuses=(401, 403, 403, 403, 403, 200)),
+    Row(
+        request="POST /admin/chaos",
+        statuses=(401, 403, 403, 403, 403, 200),
+        body={"kind": "psp_latency", "target": "psp", "amount": 1, "durationS": 0.1, "note": "who may"},
+    ),
+    Row(request="DELETE /admin/chaos/{switch}", statuses=(401, 403, 403, 403, 403, 404)),
     # everybody
     Row(request="POST /auth/token", statuses=(401,) * 6, body={"username": "nobody", "password": "wrong"}),
     Row(request="GET /health/live", statuses=PUBLIC),
@@ -157,6 +164,7 @@ def things(gateway: Gateway) -> Mapping[str, str]:
     return {
         "item": item,
         "order": order["id"],
+        "switch": "00000000-0000-7000-8000-000000000000",
         "payment": order["payment"]["paymentId"],
         "cart": cart["id"],
         "hold": hold["id"],

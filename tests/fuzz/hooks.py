@@ -25,7 +25,7 @@ from payment_service.webhooks import sign
 from .tokens import CUSTOMER, SHOP
 from .variables import KNOWN, SEED, TOKENS
 
-PROVIDER = "/api/v1/admin/chaos"
+CHAOS = "/api/v1/admin/chaos"
 KEY, SIGNATURE = "Idempotency-Key", "PSP-Signature"
 TIMEOUT_S = 30.0
 # Refused for its form: the document should have said so. Any other code is about what there is: items, amounts, keys.
@@ -43,8 +43,9 @@ FORM_CODES = frozenset(
         "invalid_request",
     }
 )
-# A cursor has a form, but only those from an answer mean anything; an operator has no shop of their own.
-UNSAYABLE = frozenset({"cursor", "#/sellerId"})
+# A cursor has a form, but only those from an answer mean anything; an operator has no shop of their own; which trouble
+# goes with which target and amount is the services' to say, and what time it is.
+UNSAYABLE = frozenset({"cursor", "#/sellerId", "#/target", "#/amount", "#/until"})
 _TOKENS: dict[str, str] = json.loads(os.environ[TOKENS])
 _LOCATION = re.compile(r"/api/v1/(\w+?)s/([^/?]+)$")
 _PAYMENT_OF_AN_ORDER = re.compile(rb'"payment":\{"paymentId":"([^"]+)"')
@@ -82,8 +83,8 @@ def _signed(request: requests.PreparedRequest) -> requests.PreparedRequest:
 @schemathesis.hook
 def after_call(context: Any, case: Any, response: Any) -> None:
     """Remembers what now exists, by the name of the path parameter that it can fill."""
-    if case.path == PROVIDER and case.method == "PATCH" and response.status_code < 300:
-        _calm_the_provider(response)
+    if case.path == CHAOS and case.method in ("PATCH", "POST") and response.status_code < 300:
+        _end_chaos(response)
     location = (response.headers.get("location") or [""])[0]
     if found := _LOCATION.search(location):
         _keep("item" if found[1] == "product" else f"{found[1]}_id", found[2])
@@ -91,8 +92,8 @@ def after_call(context: Any, case: Any, response: Any) -> None:
         _keep("payment_id", found[1].decode())
 
 
-def _calm_the_provider(response: Any) -> None:
-    """That it was changed is enough: nobody else should have to wait for it."""
+def _end_chaos(response: Any) -> None:
+    """That it was switched on is enough: nobody else should have to bear it."""
     headers = {"Authorization": f"Bearer {_TOKENS['ADMIN']}"}
     requests.delete(response.request.url.split("?")[0], headers=headers, timeout=TIMEOUT_S).raise_for_status()
 

@@ -30,7 +30,7 @@ Call = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def service(processes: Processes) -> Iterator[ServiceProcess]:
-    process = processes.start_ready(SERVICE, PSP_WEBHOOK_SECRET=SECRET)
+    process = processes.start_ready(SERVICE, PSP_WEBHOOK_SECRET=SECRET, CHAOS_ENABLED="on")
     yield process
     assert process.terminate() == 0
 

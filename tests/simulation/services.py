@@ -28,6 +28,7 @@ from order_service.service import OrderService
 from payment_service import charger
 from payment_service.charger import Charger
 from payment_service.service import Charging, PaymentService
+from shared.chaos.memory import ChaosMemory
 from shared.envelope import new_id
 from shared.errors import BrokerUnavailable, DatabaseUnavailable, OrderSagaError, TransientError
 from shared.messaging.arrivals import Arrivals
@@ -230,7 +231,11 @@ class Replica:
 
 def _lane(entrypoint: EventConsumer, method: str, container: Container, loop: Any) -> BatchLane:
     declared: Any = SimpleNamespace(
-        container=container, event_type=entrypoint.event_type, schema=entrypoint.schema, method_name=method
+        container=container,
+        event_type=entrypoint.event_type,
+        schema=entrypoint.schema,
+        method_name=method,
+        chaos=SimpleNamespace(memory=ChaosMemory()),
     )
     lane = BatchLane(declared, loop)
     lane._arrivals.close()

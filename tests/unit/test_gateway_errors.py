@@ -25,6 +25,8 @@ NOT_FOR_CLIENTS = {
     "invalid_payload",
     "older_than_horizon",
     "broken_rule",
+    "chaos_error",
+    "chaos_refusal",
     "retries_exhausted",
     "provider_unavailable",
     "misconfigured",

@@ -12,6 +12,7 @@ import eventlet
 import pytest
 from nameko.exceptions import ContainerBeingKilled
 
+from shared.chaos.memory import ChaosMemory
 from shared.choreography import load_choreography
 from shared.errors import (
     BrokenRule,
@@ -264,7 +265,13 @@ class Lane:
         self.calls: list[list[str]] = []
         self.fail: Callable[[list[str]], Exception | None] = lambda _ids: None
         self.container = Container(self._method)
-        entrypoint: Any = SimpleNamespace(container=self.container, event_type="ORDER_CREATED", schema=Body)
+        self.chaos = ChaosMemory()
+        entrypoint: Any = SimpleNamespace(
+            container=self.container,
+            event_type="ORDER_CREATED",
+            schema=Body,
+            chaos=SimpleNamespace(memory=self.chaos),
+        )
         loop: Any = SimpleNamespace(publisher=self.publisher, choreography=load_choreography())
         self.lane = BatchLane(entrypoint, loop)
         self._thread = eventlet.spawn(self.lane.run)
