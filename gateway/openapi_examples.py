@@ -51,6 +51,10 @@ REQUESTS: Examples = {
     "issueToken": {"in development": {"username": "user@ordersaga.example", "password": "User1234!"}},
     "changeProduct": {"a new price": {"price": "11.00"}, "not sold any more": {"active": False}},
     "adminDeadLettersRedrive": {"try one": {"count": 1}},
+    "adminReconcileRepair": {
+        "stock of a cancelled order": {"code": "stock_held_for_cancelled", "orderId": _ORDER_ID},
+        "one of its charges": {"code": "stray_charge", "orderId": _ORDER_ID, "subject": _REFUND_ID},
+    },
     "adminDeadLettersDiscard": {"test data": {"count": 10, "note": "test data of last Friday, see ticket 4711"}},
     "changeBehaviour": {"every tenth call fails": {"failure_rate": 0.1}, "slow": {"latency_ms": 300}},
     "createProduct": {

@@ -13,8 +13,8 @@ from ops.processes import ProcessSpec, base_environment
 from ops.state import DATABASE_VARIABLES, SIGNING_VARIABLE, StackState
 from ops.tokens import KEY_VARIABLE
 
-SERVICE_STAGE, GATEWAY_STAGE = 2, 3
-GATEWAY, PSP = "gateway", "psp"
+SERVICE_STAGE, GATEWAY_STAGE, RECONCILER_STAGE = 2, 3, 4
+GATEWAY, PSP, RECONCILER = "gateway", "psp", "reconciler"
 SERVICES = ("order_service", "inventory_service", "payment_service")
 RELAYS = {
     "order_relay": "order_service",
@@ -31,9 +31,11 @@ _OWN_VARIABLES = frozenset(
         "AMQP_URI",
         "GATEWAY_HOST",
         "GATEWAY_PORT",
+        "GATEWAY_URL",
         "PSP_HOST",
         "PSP_PORT",
         "PSP_WEBHOOK_URL",
+        "RECONCILE_STATE_FILE",
         SIGNING_VARIABLE,
         KEY_VARIABLE,
         *DATABASE_VARIABLES.values(),
@@ -74,6 +76,18 @@ def gateway_environment(folder: StackFolder, state: StackState) -> dict[str, str
     return {"ORDERSAGA_MODE": "development", **_common_environment(folder, state), **own}
 
 
+def reconciler_environment(folder: StackFolder, state: StackState) -> dict[str, str]:
+    """It speaks to the gateway alone: no broker, no database."""
+    return {
+        **base_environment(folder.root),
+        **_LOCAL_SETTINGS,
+        **state.settings,
+        "GATEWAY_URL": f"http://127.0.0.1:{state.ports[GATEWAY]}",
+        "RECONCILE_STATE_FILE": str(folder.reconciler_file),
+        KEY_VARIABLE: str(folder.signing_key_file),
+    }
+
+
 def _common_environment(folder: StackFolder, state: StackState) -> dict[str, str]:
     return {
         **base_environment(folder.root),
@@ -84,7 +98,7 @@ def _common_environment(folder: StackFolder, state: StackState) -> dict[str, str
 
 
 def application_processes(folder: StackFolder, state: StackState) -> list[ProcessSpec]:
-    """Services and relays with their replicas, the payment simulator, and the gateway."""
+    """Services and relays with their replicas, the payment simulator, the gateway, and the reconciler."""
     specs = [
         ProcessSpec(
             name=replica,
@@ -108,7 +122,13 @@ def application_processes(folder: StackFolder, state: StackState) -> list[Proces
         environment=gateway_environment(folder, state),
         stage=GATEWAY_STAGE,
     )
-    return [*specs, psp, gateway]
+    reconciler = ProcessSpec(
+        name=RECONCILER,
+        command=(sys.executable, "-m", "ops.reconciler"),
+        environment=reconciler_environment(folder, state),
+        stage=RECONCILER_STAGE,
+    )
+    return [*specs, psp, gateway, reconciler]
 
 
 def replica_names(name: str, count: int) -> list[str]:
