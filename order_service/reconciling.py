@@ -183,14 +183,26 @@ def _say_again(
         order, row = found
         if order.status not in SAID_AGAIN[event_type]:
             raise Conflict(f"the order is {order.status}: {event_type} is not true of it", {"status": order.status})
-        emitted = tx.fetch(_EMITTED, order_id=str(order_id), event_type=event_type, return_id=return_id)
-        if not emitted:
+        payload = _said_before(tx, order_id, event_type, return_id)
+        if payload is None and event_type == "ORDER_CANCELLED":
+            payload = _cancelled(order_id, order.reason or CancelReason.OPERATOR)
+        if payload is None:
             raise Conflict(f"the order never said {event_type}", {"status": order.status})
-        return _emit(tx, order_id, event_type, emitted[0].payload, correlation_id or row["correlation_id"])
+        return _emit(tx, order_id, event_type, payload, correlation_id or row["correlation_id"])
     if event_type != "ORDER_CANCELLED":
         raise order_not_found(order_id)
-    payload = {"id": str(order_id), "reason": CancelReason.UNKNOWN_ORDER}
+    payload = _cancelled(order_id, CancelReason.UNKNOWN_ORDER)
     return _emit(tx, order_id, event_type, payload, correlation_id or str(order_id))
+
+
+def _said_before(tx: Transaction, order_id: UUID, event_type: str, return_id: str | None) -> Any:
+    """The payload, word for word."""
+    rows = tx.fetch(_EMITTED, order_id=str(order_id), event_type=event_type, return_id=return_id)
+    return rows[0].payload if rows else None
+
+
+def _cancelled(order_id: UUID, reason: CancelReason) -> dict[str, str]:
+    return {"id": str(order_id), "reason": str(reason)}
 
 
 def _emit(tx: Transaction, order_id: UUID, event_type: str, payload: Any, correlation_id: str) -> UUID:

@@ -82,5 +82,5 @@ def _flagged(sides: Sides, *, is_explained: bool) -> Iterator[Discrepancy]:
     says = {"order": f"{words}, waits for {order['waitsFor']} until {order['deadlineAt']}"}
     if order["flag"] == "refund_failed":
         yield Discrepancy(code="refund_failed", order_id=sides.order_id, says={"order": words})
-    elif not is_explained and order["waitsFor"] is not None and (order["isOverdue"] or order["flag"]):
+    elif not is_explained and order["waitsFor"] is not None and not sides.waits:
         yield Discrepancy(code="order_unended", order_id=sides.order_id, says=says)

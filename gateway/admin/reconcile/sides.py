@@ -32,7 +32,9 @@ class Sides:
     def waits(self) -> bool:
         """Whether the saga is under way, and its own timers still take care of it."""
         order = self.order
-        return order is not None and order["waitsFor"] is not None and not order["isOverdue"] and order["flag"] is None
+        if order is None or order["waitsFor"] is None or order["flag"] is not None:
+            return False
+        return order["deadlineAt"] is not None and not order["isOverdue"]
 
     def is_at_rest(self, quiet_s: float) -> bool:
         """Whether nothing has happened to it on any side for ``quiet_s``, and nothing is under way."""
