@@ -209,12 +209,13 @@ def check_stock(
         found = tx.fetch(FEED.head, before=before)
         return _checked([], [], str(found[0].position if found else 0), is_end=False)
     oldest = tx.now - read_seconds("quietS", quiet_s)
-    rows = reconciliation.old_enough(tx.fetch(_ITEMS_MOVED, after=position, limit=most), oldest)
+    read = most * reconciliation.ROWS_PER_ORDER
+    rows = reconciliation.old_enough(tx.fetch(_ITEMS_MOVED, after=position, limit=read), oldest)
     items = sorted({row.item for row in rows})
     balances = tx.fetch(_BALANCE, items=items) if items else []
     wrong = _differing(balances)
     _keep_right_ones(tx, balances, {entry["item"] for entry in wrong})
-    return _checked(items, wrong, str(rows[-1].position if rows else position), is_end=len(rows) < most)
+    return _checked(items, wrong, str(rows[-1].position if rows else position), is_end=len(rows) < read)
 
 
 def _differing(rows: Sequence[Any]) -> list[dict[str, Any]]:

@@ -24,13 +24,13 @@ from order_service.handlers import SERVICE, Changes, timeline_row
 from order_service.schemas import PUBLISHED
 from order_service.states import CancelReason, Order, OrderStatus
 from shared import audit, reconciliation
-from shared.database import Transaction
+from shared.database import Transaction, rows_json
 from shared.envelope import Outgoing, caused_by
 from shared.errors import Conflict, InvalidRequest
 from shared.event_schema import moment_text
 from shared.idempotency import check_request_ids, once, owned_key
 from shared.identity import Identity
-from shared.reconciliation import Feed, quantities, quiet_for, read_id, read_ids
+from shared.reconciliation import Feed, quantities, quiet_for, read_changes, read_id, read_ids
 
 # Every change of an order leaves an event in its timeline.
 FEED = Feed(
@@ -44,7 +44,10 @@ select id as order_id from orders
 where cast(:after as uuid) is null or id > cast(:after as uuid) order by id limit :limit
 """),
 )
-_KNOWN = text("select id from orders where id = any(cast(:ids as uuid[]))")
+_UNHEARD = text("""
+select r.id from json_to_recordset(cast(:rows as json)) as r(id uuid, at timestamptz) left join orders o on o.id = r.id
+where o.id is null or o.updated_at < r.at
+""")
 _ITEMS = text("select order_id, item, quantity from order_items where order_id = any(cast(:ids as uuid[]))")
 _RETURNS = text("""
 select o.order_id, o.id, o.restock, o.refund_amount, o.status, o.updated_at,
@@ -86,10 +89,14 @@ def sides(tx: Transaction, caller: Identity, order_ids: Any) -> list[dict[str, A
     return [_side(tx, *orders[id_], items[id_], returns[id_], gaps[id_]) for id_ in orders]
 
 
-def known(tx: Transaction, caller: Identity, order_ids: Any) -> list[str]:
-    """Those of ``order_ids`` that are orders. Raises Forbidden, InvalidRequest."""
+def unheard(tx: Transaction, caller: Identity, changes: Any) -> list[str]:
+    """Those of ``changes`` (order → when another side changed, or None) that are no orders, or were told nothing since.
+
+    Raises Forbidden, InvalidRequest.
+    """
     reconciliation.refuse_all_but_operators(caller)
-    return [str(row.id) for row in tx.fetch(_KNOWN, ids=read_ids("orderIds", order_ids))]
+    rows = read_changes(changes)
+    return [str(row.id) for row in tx.fetch(_UNHEARD, rows=rows_json(rows))] if rows else []
 
 
 def _by_order(rows: Sequence[Any]) -> dict[UUID, list[Mapping[str, Any]]]:

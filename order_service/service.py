@@ -164,9 +164,9 @@ class OrderService:
             return reconciling.sides(tx, self.caller, order_ids)
 
     @rpc
-    def known_orders(self, order_ids: Any) -> list[str]:
+    def unheard_orders(self, changes: Any) -> list[str]:
         with transaction(self.database) as tx:
-            return reconciling.known(tx, self.caller, order_ids)
+            return reconciling.unheard(tx, self.caller, changes)
 
     @rpc
     def reconcile_backlog(self) -> dict[str, Any]:

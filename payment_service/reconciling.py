@@ -60,8 +60,8 @@ select order_id, sum(receivable) as receivable, bool_and(total = 0) as is_balanc
     from ledger_entries where order_id = any(cast(:ids as uuid[])) group by order_id, transaction_id, currency) t
 group by order_id
 """)
-_ORDERS_OF = text("""
-select id, order_id from payment_attempts where kind = 'CHARGE' and id = any(cast(:ids as uuid[]))
+_CHARGES = text("""
+select id, order_id, status, amount from payment_attempts where kind = 'CHARGE' and id = any(cast(:ids as uuid[]))
 """)
 
 
@@ -157,8 +157,9 @@ def walk_book(
     quiet_s: Any,
     ago_s: Any,
 ) -> dict[str, Any]:
-    """{"orderIds", "unknown", "next", "isEnd"}: orders of charges in the provider's book, in the order of their keys.
+    """{"orderIds", "seen", "unknown", "next", "isEnd"}: charges in the provider's book, in the order of their keys.
 
+    ``orderIds``: of a ``full`` walk those of all ``seen``, else only those whose charge is not what the attempt says.
     ``unknown`` are charges that stand and that no attempt of ours explains. Our keys are in the order of time: what is
     new has keys of that time. Foreign keys of any form are met by a ``full`` walk. Raises Forbidden, InvalidRequest,
     ProviderUnavailable.
@@ -173,14 +174,16 @@ def walk_book(
     until = None if full else key_of(now - quiet)
     charges = within(PATIENCE_S, lambda: book.booked_after(after_key, until, most))
     with transaction(sessions) as tx:
-        orders = _orders_of(tx, [charge.key for charge in charges])
+        ours = _attempts_of(tx, [charge.key for charge in charges])
     is_end = len(charges) < most
+    known = [(charge, ours[charge.key]) for charge in charges if charge.key in ours]
     return {
-        "orderIds": sorted({orders[charge.key] for charge in charges if charge.key in orders}),
+        "orderIds": sorted({str(attempt.order_id) for c, attempt in known if full or not _agree(c, attempt)}),
+        "seen": len(charges),
         "unknown": [
             {"key": charge.key, **(_booked(charge) or {})}
             for charge in charges
-            if charge.key not in orders and charge.status == "APPROVED" and charge.amount > charge.refunded
+            if charge.key not in ours and charge.status == "APPROVED" and charge.amount > charge.refunded
         ],
         "next": max(until, after_key) if until and is_end else charges[-1].key if charges else after_key,
         "isEnd": is_end,
@@ -193,10 +196,16 @@ def key_of(moment: datetime) -> str:
     return f"{digits[:8]}-{digits[8:]}"
 
 
-def _orders_of(tx: Transaction, keys: Sequence[str]) -> dict[str, str]:
-    """Key → order, for the charges that an attempt of ours explains."""
+def _attempts_of(tx: Transaction, keys: Sequence[str]) -> dict[str, Any]:
+    """Key → its attempt, for the charges that one of ours explains."""
     ids = [key for key in keys if as_uuid(key)]
-    return {str(row.id): str(row.order_id) for row in tx.fetch(_ORDERS_OF, ids=ids)} if ids else {}
+    return {str(row.id): row for row in tx.fetch(_CHARGES, ids=ids)} if ids else {}
+
+
+def _agree(charge: Booked, attempt: Any) -> bool:
+    """At first sight: what was given back is not looked at."""
+    has_taken = attempt.status == "SUCCEEDED"
+    return (charge.status == "APPROVED") == has_taken and (not has_taken or charge.amount == attempt.amount)
 
 
 # Repairs

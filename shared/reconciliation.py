@@ -25,6 +25,8 @@ from shared.idempotency import check_request_ids, once, owned_key
 from shared.identity import Identity, Role
 
 MOST_AT_ONCE = 500
+ROWS_PER_ORDER = 8
+"""How many rows of what changed are read for each order that is wanted: an order leaves several."""
 SHORTEST_QUIET_S = 1.0
 LONGEST_AGO_S = 400 * 24 * 3600.0
 _BACKLOG = text("""
@@ -59,7 +61,7 @@ def refuse_all_but_operators(caller: Identity) -> None:
 def walk(
     tx: Transaction, feed: Feed, caller: Identity, *, after: Any, limit: Any, full: Any, quiet_s: Any, ago_s: Any
 ) -> dict[str, Any]:
-    """{"orderIds", "next", "isEnd"}: the orders after ``after``, and where to go on.
+    """{"orderIds", "next", "isEnd"}: the orders after ``after``, and where to go on. "changedAt": when they changed.
 
     ``full``: every order there is; else those that changed. Of these a walk without ``after`` begins with those that
     changed ``ago_s`` ago, and its first answer is only where that is. Raises Forbidden, InvalidRequest.
@@ -76,9 +78,23 @@ def walk(
         before = tx.now - max(quiet, read_seconds("agoS", quiet_s if ago_s is None else ago_s))
         found = tx.fetch(feed.head, before=before)
         return {"orderIds": [], "next": str(found[0].position if found else 0), "isEnd": False}
-    rows = old_enough(tx.fetch(feed.changed, after=position, limit=most), tx.now - quiet)
-    ids = list(dict.fromkeys(str(row.order_id) for row in rows if row.order_id is not None))
-    return {"orderIds": ids, "next": str(rows[-1].position if rows else position), "isEnd": len(rows) < most}
+    return _changed(tx, feed, position, most, tx.now - quiet)
+
+
+def _changed(tx: Transaction, feed: Feed, position: int, most: int, oldest: datetime) -> dict[str, Any]:
+    """At most ``most`` orders, each once, whatever number of rows it left."""
+    read = most * ROWS_PER_ORDER
+    rows = old_enough(tx.fetch(feed.changed, after=position, limit=read), oldest)
+    changes: dict[str, str] = {}
+    is_end = len(rows) < read
+    for row in rows:
+        if len(changes) == most and row.order_id is not None and str(row.order_id) not in changes:
+            is_end = False
+            break
+        if row.order_id is not None:
+            changes[str(row.order_id)] = row.at.isoformat()
+        position = row.position
+    return {"orderIds": list(changes), "changedAt": changes, "next": str(position), "isEnd": is_end}
 
 
 def old_enough(rows: Sequence[Any], oldest: datetime) -> Sequence[Any]:
@@ -115,6 +131,17 @@ def read_id(name: str, value: Any) -> UUID:
     if found is None:
         raise InvalidRequest(f"{name} must be an id", {"errors": {name: ["not a UUID"]}})
     return found
+
+
+def read_changes(value: Any) -> list[dict[str, Any]]:
+    """Rows of order id and moment (or None). Raises InvalidRequest."""
+    if not isinstance(value, dict):
+        raise InvalidRequest("changes must be an object", {"errors": {"changes": ["by order id, when"]}})
+    read_ids("changes", list(value))
+    try:
+        return [{"id": UUID(id_), "at": datetime.fromisoformat(at) if at else None} for id_, at in value.items()]
+    except (TypeError, ValueError) as error:
+        raise InvalidRequest("changes must be moments", {"errors": {"changes": ["not a moment"]}}) from error
 
 
 def as_uuid(value: Any) -> UUID | None:

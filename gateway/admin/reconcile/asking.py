@@ -49,12 +49,12 @@ class Asker:
         suspects = list(dict.fromkeys(d.order_id for d in first.discrepancies if d.order_id))
         return confirmed(first, compare(self.sides(suspects), quiet_s))
 
-    def unknown(self, order_ids: Sequence[str]) -> list[str]:
-        """Those that the order service does not know."""
+    def unheard(self, order_ids: Sequence[str], changed_at: Mapping[str, str]) -> list[str]:
+        """Those that the order service does not know, or that were told nothing since another side changed."""
         if not order_ids:
             return []
-        known = set(self.ask(ORDER_SERVICE, "known_orders", order_ids=list(order_ids)))
-        return [id_ for id_ in order_ids if id_ not in known]
+        changes = {id_: changed_at.get(id_) for id_ in order_ids}
+        return list(self.ask(ORDER_SERVICE, "unheard_orders", changes=changes))
 
     def backlogs(self) -> Mapping[str, Any]:
         """By service, what waits in its outbox."""

@@ -68,6 +68,8 @@ class DiscrepancyDocument(Document):
 
 class Checked(Document):
     orders = fields.Integer()
+    reservations = fields.Integer()
+    payments = fields.Integer()
     charges = fields.Integer()
     items = fields.Integer()
 

@@ -2,8 +2,8 @@
 
 Owns: what is looked at in which stage, of all there is or of what changed. Must not know: HTTP, what differs in orders.
 
-A full pass compares every order once, as the order service knows them; what the others know beside that is only what
-nobody ordered. A pass over what changed compares whatever changed on any side.
+Every order is compared once, as the order service knows them, or as it was told of them. Of what the others know, only
+what nobody ordered is left then, and what the order service was not told of.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from gateway.admin.reconcile.kinds import Discrepancy
 from gateway.admin.reconcile.places import WALKED, Place
 
 OUTBOX_PATIENCE_S = 60.0
+_WALKED = {"orders": "orders", "goods": "reservations", "money": "payments", "book": "charges", "items": "items"}
+"""Stage → what its pages hold."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Page:
-    """``place`` is where to go on, None at the end; ``checked`` counts orders, charges and items."""
+    """``place`` is where to go on, None at the end; ``checked`` counts what was looked at, by its name."""
 
     place: Place | None
     watermark: str | None = None
@@ -67,8 +69,9 @@ def _walk(asker: Asker, place: Place, limit: int, quiet_s: float) -> Page:
         return Page(place=following, checked={"items": told["checked"]}, verdict=_items(told["wrong"]))
     ids: Sequence[str] = told["orderIds"]
     unknown: Sequence[Mapping[str, Any]] = told.get("unknown", ())
-    checked = {"charges": len(ids) + len(unknown)} if place.stage == "book" else {"orders": len(ids)}
-    compared = asker.unknown(ids) if place.is_full and place.stage != "orders" else ids
+    checked = {_WALKED[place.stage]: told.get("seen", len(ids))}
+    heard_elsewhere = place.stage in ("goods", "money") or (place.stage == "book" and place.is_full)
+    compared = asker.unheard(ids, told.get("changedAt", {})) if heard_elsewhere else ids
     verdict = asker.compared(compared, quiet_s)
     strangers = tuple(_stranger(charge) for charge in unknown)
     return Page(
