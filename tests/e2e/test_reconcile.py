@@ -122,7 +122,7 @@ HELD_AGAIN = """
 update stock s set reserved = s.reserved + l.quantity from order_lines l
 where l.order_id = %(id)s and l.item = s.item;
 insert into stock_movements (item, kind, delta_on_hand, delta_reserved, order_id, generation, at)
-select item, 'reserved', 0, quantity, order_id, 1, now() - interval '1 hour'
+select item, 'reserved', 0, quantity, order_id, 1, now()
 from order_lines where order_id = %(id)s;
 update sagas set status = 'HELD', cancelled = false where order_id = %(id)s;
 update reservations set status = 'RESERVED', ended_at = null where order_id = %(id)s
