@@ -12,7 +12,6 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.status import Status
-from rich.table import Table
 
 from ops.command_line import console, readable_errors
 from ops.display import plain
@@ -23,7 +22,6 @@ from ops.stack import Stack
 
 DIFFERS = 1
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_WIDTH = 150
 
 
 def _duration(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
@@ -101,7 +99,7 @@ def _is_wanted(chosen: Sequence[Found], is_sure: bool, as_json: bool) -> bool:
         return True
     if as_json or not sys.stdin.isatty():
         raise StackError(f"{len(chosen)} repairs are to be confirmed", hint="add --yes, after a look without --repair")
-    _screen().print(_table(chosen))
+    _print_found(_screen(), chosen)
     return click.confirm(f"repair these {len(chosen)}?")
 
 
@@ -139,9 +137,7 @@ def _counted(so_far: Pass) -> str:
 
 
 def _screen() -> Console:
-    screen = Console(highlight=False)
-    screen.width = max(screen.width, _WIDTH)
-    return screen
+    return Console(highlight=False, soft_wrap=True)
 
 
 def _show(ended: Pass, done: Sequence[Mapping[str, Any]], as_json: bool) -> None:
@@ -159,20 +155,18 @@ def _show(ended: Pass, done: Sequence[Mapping[str, Any]], as_json: bool) -> None
         mark = "[green]✓[/]" if outcome["repaired"] else "[yellow]·[/]"
         screen.print(f"{mark} {outcome['code']} of {outcome['orderId']}: {plain(outcome['did'] or outcome['detail'])}")
     if ended.found:
-        screen.print(_table(ended.discrepancies))
+        _print_found(screen, ended.discrepancies)
     if ended.unsettled:
         screen.print(f"[yellow]not at rest, look again later:[/] {', '.join(list(ended.unsettled)[:5])}")
     verdict = f"[bold red]{len(ended.found)} differ[/]" if ended.found else "[green]nothing differs[/]"
     screen.print(f"compared {_counted(ended).partition(';')[0]}: {verdict}")
 
 
-def _table(found: Sequence[Found]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("what", "of", "says", "command"):
-        table.add_column(heading, overflow="fold")
+def _print_found(screen: Console, found: Sequence[Found]) -> None:
+    """A block for each: ids and commands are there to be copied, so nothing stands beside them."""
     for one in found:
-        says = "\n".join(f"{who}: {plain(words)}" for who, words in one["says"].items())
-        of = "\n".join(plain(name) for name in (one["orderId"], one["subject"]) if name)
-        what = f"[bold red]{one['code']}[/]\n[dim]{plain(one['meaning'])}[/]"
-        table.add_row(what, of, says, plain(one["command"]))
-    return table
+        of = " ".join(plain(name) for name in (one["orderId"], one["subject"]) if name)
+        screen.print(f"[bold red]✗ {one['code']}[/] {of}: {plain(one['meaning'])}")
+        for who, words in one["says"].items():
+            screen.print(f"    {plain(who):<12} {plain(words)}")
+        screen.print(f"    {'to repair' if one['isSafe'] else 'to see more':<12} [bold]{plain(one['command'])}[/]")
