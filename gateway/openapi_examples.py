@@ -55,6 +55,10 @@ REQUESTS: Examples = {
     "resolveSaga": {"done by hand": {"note": "refunded in the provider's dashboard, see ticket 4711"}},
     "requestErasure": {"on request": {"userId": "anna", "note": "letter of January 31"}},
     "adminDeadLettersRedrive": {"try one": {"count": 1}},
+    "adminReconcileRepair": {
+        "stock of a cancelled order": {"code": "stock_held_for_cancelled", "orderId": _ORDER_ID},
+        "one of its charges": {"code": "stray_charge", "orderId": _ORDER_ID, "subject": _REFUND_ID},
+    },
     "adminDeadLettersDiscard": {"test data": {"count": 10, "note": "test data of last Friday, see ticket 4711"}},
     "changeBehaviour": {"every tenth call fails": {"failure_rate": 0.1}, "slow": {"latency_ms": 300}},
     "switchOn": {

@@ -78,6 +78,7 @@ STATUS_BY_CODE: Mapping[str, tuple[HTTPStatus, str]] = {
     "invalid_signature": (HTTPStatus.BAD_REQUEST, "The signature is not valid"),
     "idempotency_key_reused": (HTTPStatus.UNPROCESSABLE_ENTITY, "The key belongs to another request"),
     # trouble that may pass
+    "provider_unavailable": (HTTPStatus.SERVICE_UNAVAILABLE, "The payment provider does not answer"),
     "transient_error": (HTTPStatus.SERVICE_UNAVAILABLE, "Temporarily unavailable"),
     "database_unavailable": (HTTPStatus.SERVICE_UNAVAILABLE, "Temporarily unavailable"),
     "broker_unavailable": (HTTPStatus.SERVICE_UNAVAILABLE, "Temporarily unavailable"),

@@ -302,7 +302,7 @@ def _emit_answer(
         return None
     if answer is None or isinstance(answer, ReservedStill):
         return None
-    event_type, body = _answer_event(holding, answer)
+    event_type, body = answer_event(holding, answer)
     return changes.emit(
         tx,
         event_type,
@@ -314,7 +314,8 @@ def _emit_answer(
     )
 
 
-def _answer_event(holding: Holding, answer: Reserved | Rejected | Refunded | Committed) -> tuple[str, dict[str, Any]]:
+def answer_event(holding: Holding, answer: Reserved | Rejected | Refunded | Committed) -> tuple[str, dict[str, Any]]:
+    """The type and the body of the event that tells the answer."""
     match answer:
         case Rejected(reason=reason, short=short):
             return "INVENTORY_REJECTED", {"reason": reason, "short": list(short)}

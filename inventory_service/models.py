@@ -164,3 +164,15 @@ class StockMovement(Base):
     reason: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = (Index("stock_movements_item", "item", "id"),)
+
+
+class StockCheckpoint(Base):
+    """What an item's stock was when it was last found to be what its movements up to ``movement_id`` add up to."""
+
+    __tablename__ = "stock_checkpoints"
+
+    item: Mapped[str] = mapped_column(Text, primary_key=True)
+    movement_id: Mapped[int] = mapped_column(BigInteger)
+    on_hand: Mapped[int] = mapped_column(Integer)
+    reserved: Mapped[int] = mapped_column(Integer)
+    checked_at: Mapped[datetime] = mapped_column(Moment)

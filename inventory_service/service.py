@@ -10,9 +10,9 @@ from typing import Any
 
 from nameko_sqlalchemy import Database
 
-from inventory_service import handlers, requests, reservation_requests, schemas
+from inventory_service import handlers, reconciling, requests, reservation_requests, schemas
 from inventory_service.models import Base
-from shared import audit, idempotency, inbox
+from shared import audit, idempotency, inbox, reconciliation
 from shared.caller import CallerProvider
 from shared.chaos import requests as chaos_requests
 from shared.database import ENGINE_OPTIONS, purge, transaction
@@ -115,6 +115,46 @@ class InventoryService:
     ) -> dict[str, Any]:
         with transaction(self.database) as tx:
             return reservation_requests.list_reservations(tx, self.caller, limit, cursor, status, seller_id)
+
+    # Comparing with the other sides, and repairing
+
+    @rpc
+    def reconcile_walk(
+        self, after: Any = None, limit: Any = 200, full: Any = False, quiet_s: Any = 30.0, ago_s: Any = None
+    ) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return reconciling.walk(tx, self.caller, after=after, limit=limit, full=full, quiet_s=quiet_s, ago_s=ago_s)
+
+    @rpc
+    def reconcile_sides(self, order_ids: Any) -> list[dict[str, Any]]:
+        with transaction(self.database) as tx:
+            return reconciling.sides(tx, self.caller, order_ids)
+
+    @rpc
+    def reconcile_backlog(self) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return reconciliation.backlog(tx, self.caller)
+
+    @rpc
+    def reconcile_stock(
+        self, after: Any = None, limit: Any = 200, full: Any = False, quiet_s: Any = 30.0, ago_s: Any = None
+    ) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return reconciling.check_stock(tx, self.caller, after, limit, full, quiet_s, ago_s)
+
+    @rpc
+    def say_stock_again(
+        self, order_id: Any, why: Any = None, idempotency_key: Any = None, correlation_id: Any = None
+    ) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return reconciling.say_again(tx, self.caller, order_id, why, idempotency_key, correlation_id)
+
+    @rpc
+    def republish_event(
+        self, order_id: Any, event_id: Any, idempotency_key: Any = None, correlation_id: Any = None
+    ) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return reconciliation.republish(tx, self.caller, order_id, event_id, idempotency_key, correlation_id)
 
     @rpc
     def list_audit(

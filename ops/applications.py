@@ -13,8 +13,8 @@ from ops.processes import ProcessSpec, base_environment
 from ops.state import DATABASE_VARIABLES, SIGNING_VARIABLE, StackState, metrics_port_name
 from ops.tokens import KEY_VARIABLE
 
-SERVICE_STAGE, GATEWAY_STAGE = 2, 3
-GATEWAY, PSP = "gateway", "psp"
+SERVICE_STAGE, GATEWAY_STAGE, RECONCILER_STAGE = 2, 3, 4
+GATEWAY, PSP, RECONCILER = "gateway", "psp", "reconciler"
 SERVICES = ("order_service", "inventory_service", "payment_service")
 RELAYS = {
     "order_relay": "order_service",
@@ -33,9 +33,11 @@ _OWN_VARIABLES = frozenset(
         "METRICS_PORT",
         "GATEWAY_HOST",
         "GATEWAY_PORT",
+        "GATEWAY_URL",
         "PSP_HOST",
         "PSP_PORT",
         "PSP_WEBHOOK_URL",
+        "RECONCILE_STATE_FILE",
         SIGNING_VARIABLE,
         KEY_VARIABLE,
         *DATABASE_VARIABLES.values(),
@@ -75,6 +77,18 @@ def gateway_environment(folder: StackFolder, state: StackState) -> dict[str, str
     return {**_common_environment(folder, state), **own}
 
 
+def reconciler_environment(folder: StackFolder, state: StackState) -> dict[str, str]:
+    """It speaks to the gateway alone: no broker, no database."""
+    return {
+        **base_environment(folder.root),
+        **_LOCAL_SETTINGS,
+        **state.settings,
+        "GATEWAY_URL": f"http://127.0.0.1:{state.ports[GATEWAY]}",
+        "RECONCILE_STATE_FILE": str(folder.reconciler_file),
+        KEY_VARIABLE: str(folder.signing_key_file),
+    }
+
+
 def _common_environment(folder: StackFolder, state: StackState) -> dict[str, str]:
     # With `--set ORDERSAGA_MODE=production` it is as strict here as anywhere.
     return {
@@ -87,7 +101,7 @@ def _common_environment(folder: StackFolder, state: StackState) -> dict[str, str
 
 
 def application_processes(folder: StackFolder, state: StackState) -> list[ProcessSpec]:
-    """Services and relays with their replicas, the payment simulator, and the gateway."""
+    """Services and relays with their replicas, the payment simulator, the gateway, and the reconciler."""
     specs = [
         ProcessSpec(
             name=replica,
@@ -111,7 +125,13 @@ def application_processes(folder: StackFolder, state: StackState) -> list[Proces
         environment=gateway_environment(folder, state),
         stage=GATEWAY_STAGE,
     )
-    return [*specs, psp, gateway]
+    reconciler = ProcessSpec(
+        name=RECONCILER,
+        command=(sys.executable, "-m", "ops.reconciler"),
+        environment=reconciler_environment(folder, state),
+        stage=RECONCILER_STAGE,
+    )
+    return [*specs, psp, gateway, reconciler]
 
 
 def probed_names(replicas: Mapping[str, int]) -> list[str]:

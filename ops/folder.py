@@ -36,6 +36,11 @@ class StackFolder:
         return self.root / "jwt-signing-key.pem"
 
     @property
+    def reconciler_file(self) -> Path:
+        """How far the reconciler has come."""
+        return self.root / "reconciler.json"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"
 

@@ -19,12 +19,13 @@ from order_service import (
     handlers,
     listings,
     placing,
+    reconciling,
     requests,
     saga_requests,
     schemas,
 )
 from order_service.models import Base
-from shared import audit, idempotency, inbox
+from shared import audit, idempotency, inbox, reconciliation
 from shared.caller import CallerProvider
 from shared.chaos import requests as chaos_requests
 from shared.database import ENGINE_OPTIONS, purge, transaction
@@ -225,6 +226,52 @@ class OrderService:
     def remove_cart_item(self, cart_id: Any, item: Any) -> dict[str, Any]:
         with transaction(self.database) as tx:
             return cart_requests.remove_cart_item(tx, self.caller, cart_id, item)
+
+    # Comparing with the other sides, and repairing
+
+    @rpc
+    def reconcile_walk(
+        self, after: Any = None, limit: Any = 200, full: Any = False, quiet_s: Any = 30.0, ago_s: Any = None
+    ) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return reconciling.walk(tx, self.caller, after=after, limit=limit, full=full, quiet_s=quiet_s, ago_s=ago_s)
+
+    @rpc
+    def reconcile_sides(self, order_ids: Any) -> list[dict[str, Any]]:
+        with transaction(self.database) as tx:
+            return reconciling.sides(tx, self.caller, order_ids)
+
+    @rpc
+    def unheard_orders(self, changes: Any) -> list[str]:
+        with transaction(self.database) as tx:
+            return reconciling.unheard(tx, self.caller, changes)
+
+    @rpc
+    def reconcile_backlog(self) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return reconciliation.backlog(tx, self.caller)
+
+    @rpc
+    def say_order_again(
+        self,
+        order_id: Any,
+        event_type: Any,
+        return_id: Any = None,
+        why: Any = None,
+        idempotency_key: Any = None,
+        correlation_id: Any = None,
+    ) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return reconciling.say_again(
+                tx, self.caller, order_id, event_type, return_id, why, idempotency_key, correlation_id
+            )
+
+    @rpc
+    def republish_event(
+        self, order_id: Any, event_id: Any, idempotency_key: Any = None, correlation_id: Any = None
+    ) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return reconciliation.republish(tx, self.caller, order_id, event_id, idempotency_key, correlation_id)
 
     # The audit log
 

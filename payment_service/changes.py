@@ -59,7 +59,7 @@ class Changes:
             transaction_id = new_id()
             self.entries += [_entry_row(after, entry, transaction_id) for entry in decision.entries]
         if decision.announcement is not None:
-            self._announce(tx, after, decision.announcement, origin)
+            self.announce(tx, after, decision.announcement, origin)
 
     def _add_work(self, payment: Payment, work: Work, origin: Origin) -> None:
         work_id = work.id or new_id()
@@ -80,7 +80,7 @@ class Changes:
         if work.kind is WorkKind.REFUND:
             self.refunds.append(_refund_row(payment, work, work_id))
 
-    def _announce(self, tx: Transaction, payment: Payment, announcement: Announcement, origin: Origin) -> None:
+    def announce(self, tx: Transaction, payment: Payment, announcement: Announcement, origin: Origin) -> None:
         fields = {
             "order_id": payment.order_id,
             "payment_id": payment_id(payment.order_id),

@@ -9,6 +9,7 @@ safe to ask again when an answer was lost.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol, TypeAlias
@@ -62,3 +63,24 @@ class PaymentProvider(Protocol):
 
     def refund(self, *, charge_key: str, refund_key: str, amount: Decimal) -> ChargeOutcome:
         """Give back part or all of a charge."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Booked:
+    """A charge as the provider's book has it. ``status``: APPROVED, DECLINED, VOIDED or PROCESSING."""
+
+    key: str
+    status: str
+    amount: Decimal
+    currency: str
+    refunded: Decimal
+
+
+class ProviderBook(Protocol):
+    """The provider's own book, to compare ours with. Every method raises ProviderUnavailable."""
+
+    def booked(self, keys: Sequence[str]) -> dict[str, Booked]:
+        """Those that it knows, by key."""
+
+    def booked_after(self, after: str, until: str | None, limit: int) -> list[Booked]:
+        """Charges in the order of their keys, from the one after ``after`` to before ``until``."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, create_engine, text
 
-from payment_service.provider import Approved, ChargeOutcome, Declined, Processing
+from payment_service.provider import Approved, Booked, ChargeOutcome, Declined, Processing
 from shared.database import rows_json
 
 Row = dict[str, Any]
@@ -346,3 +346,27 @@ def newest_charges(connection: Connection, most: int) -> list[Row]:
 
 def webhooks_of(connection: Connection, keys: Sequence[str]) -> list[Row]:
     return [dict(row._mapping) for row in connection.execute(_WEBHOOKS_OF, {"keys": list(keys)})]
+
+
+# For whoever compares their book with this one
+
+_BOOKED = """
+select c.key, c.status, c.amount, c.currency,
+       coalesce((select sum(r.amount) from refunds r where r.charge_key = c.key), 0) as refunded
+from charges c
+"""
+_BOOKED_KEYS = text(f"{_BOOKED} where c.key = any(cast(:keys as text[]))")
+_BOOKED_AFTER = text(f"""
+{_BOOKED} where c.key > :after and (cast(:until as text) is null or c.key < cast(:until as text))
+order by c.key limit :most
+""")
+
+
+def booked(connection: Connection, keys: Sequence[str]) -> dict[str, Booked]:
+    rows = connection.execute(_BOOKED_KEYS, {"keys": list(keys)})
+    return {row.key: Booked(**row._mapping) for row in rows}
+
+
+def booked_after(connection: Connection, after: str, until: str | None, most: int) -> list[Booked]:
+    rows = connection.execute(_BOOKED_AFTER, {"after": after, "until": until, "most": most})
+    return [Booked(**row._mapping) for row in rows]

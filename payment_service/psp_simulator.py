@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from payment_service import psp_book as book
-from payment_service.provider import Approved, Charge, ChargeOutcome, Declined, Processing
+from payment_service.provider import Approved, Booked, Charge, ChargeOutcome, Declined, Processing
 from payment_service.psp_behaviour import Behaviour, behaviour_of
 from payment_service.psp_cards import SCRIPTS, TOKENS, UNKNOWN, Script
 from payment_service.psp_webhooks import schedule, webhook_rows
@@ -116,6 +116,20 @@ class PspSimulator:
         outcome = self._execute(lambda connection: _refund(connection, charge_key, refund_key, amount, now))
         self._leave(behaviour)
         return outcome
+
+    # Its book, for whoever compares their own with it
+
+    def booked(self, keys: Sequence[str]) -> dict[str, Booked]:
+        behaviour = self._arrive()
+        found = self._execute(lambda connection: book.booked(connection, keys)) if keys else {}
+        self._leave(behaviour)
+        return found
+
+    def booked_after(self, after: str, until: str | None, limit: int) -> list[Booked]:
+        behaviour = self._arrive()
+        found = self._execute(lambda connection: book.booked_after(connection, after, until, limit))
+        self._leave(behaviour)
+        return found
 
     # How it behaves, for whoever operates it
 

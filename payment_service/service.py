@@ -15,11 +15,11 @@ import eventlet
 from nameko.extensions import DependencyProvider
 from nameko_sqlalchemy import Database
 
-from payment_service import handlers, provider_requests, queries, requests, schemas
+from payment_service import handlers, provider_requests, queries, reconciling, requests, schemas
 from payment_service.charger import Charger
 from payment_service.models import Base
 from payment_service.psp_simulator import PspSimulator
-from shared import audit, idempotency, inbox
+from shared import audit, idempotency, inbox, reconciliation
 from shared.caller import CallerProvider
 from shared.chaos import requests as chaos_requests
 from shared.chaos.kinds import PROVIDER_TARGET, settings_of
@@ -192,6 +192,59 @@ class PaymentService:
     @rpc
     def reset_provider_behaviour(self, correlation_id: Any = None) -> dict[str, Any]:
         return provider_requests.reset(self.database, self.caller, self.charging.provider, correlation_id)
+
+    # Comparing with the other sides, and repairing
+
+    @rpc
+    def reconcile_walk(
+        self, after: Any = None, limit: Any = 200, full: Any = False, quiet_s: Any = 30.0, ago_s: Any = None
+    ) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return reconciling.walk(tx, self.caller, after=after, limit=limit, full=full, quiet_s=quiet_s, ago_s=ago_s)
+
+    @rpc
+    def reconcile_sides(self, order_ids: Any) -> list[dict[str, Any]]:
+        return reconciling.sides(self.database, self.caller, self.charging.provider, order_ids)
+
+    @rpc
+    def reconcile_book(
+        self, after: Any = None, limit: Any = 200, full: Any = False, quiet_s: Any = 30.0, ago_s: Any = None
+    ) -> dict[str, Any]:
+        wanted = {"after": after, "limit": limit, "full": full, "quiet_s": quiet_s, "ago_s": ago_s}
+        return reconciling.walk_book(self.database, self.caller, self.charging.provider, **wanted)
+
+    @rpc
+    def reconcile_backlog(self) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return reconciliation.backlog(tx, self.caller)
+
+    @rpc
+    def say_payment_again(
+        self, order_id: Any, why: Any = None, idempotency_key: Any = None, correlation_id: Any = None
+    ) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return reconciling.say_again(tx, self.caller, order_id, why, idempotency_key, correlation_id)
+
+    @rpc
+    def republish_event(
+        self, order_id: Any, event_id: Any, idempotency_key: Any = None, correlation_id: Any = None
+    ) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return reconciliation.republish(tx, self.caller, order_id, event_id, idempotency_key, correlation_id)
+
+    @rpc
+    def void_charge(
+        self, order_id: Any, charge_key: Any, why: Any = None, idempotency_key: Any = None, correlation_id: Any = None
+    ) -> dict[str, Any]:
+        return self._begin(
+            reconciling.void_charge, self.caller, order_id, charge_key, why, idempotency_key, correlation_id
+        )
+
+    @rpc
+    def give_back(
+        self, order_id: Any, why: Any = None, idempotency_key: Any = None, correlation_id: Any = None
+    ) -> dict[str, Any]:
+        return self._begin(reconciling.give_back, self.caller, order_id, why, idempotency_key, correlation_id)
 
     @rpc
     def list_audit(

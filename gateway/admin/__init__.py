@@ -1,9 +1,9 @@
-"""What operators see and do over HTTP: health in detail, sagas, audit log, erasures, dead letters, chaos.
+"""What operators see and do over HTTP: health, sagas, audit log, erasures, dead letters, reconciliation, chaos.
 
 Owns: which endpoints there are below /admin. Must not know: how services or the broker do what is asked of them.
 """
 
-from gateway.admin import audit, chaos, dead_letters, erasures, health, sagas
+from gateway.admin import audit, chaos, dead_letters, erasures, health, reconcile, sagas
 
-NOUNS = (health, sagas, audit, erasures, dead_letters, chaos)
+NOUNS = (health, sagas, audit, erasures, dead_letters, reconcile, chaos)
 """Modules with a ``blueprint`` each."""

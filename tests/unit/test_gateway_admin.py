@@ -105,7 +105,7 @@ def test_every_view_is_for_operators_alone(client: FlaskClient) -> None:
         if rule.rule.startswith("/api/v1/admin")
     }
 
-    assert len(views) == 16
+    assert len(views) == 18
     assert set(views.values()) == {frozenset({Role.ADMIN})}
 
 
