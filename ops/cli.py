@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from ops import display, psp, tokens
+from ops import dead_letters, display, psp, tokens
 from ops.command_line import console, pairs, readable_errors
 from ops.databases import driver_url
 from ops.errors import StackError
@@ -224,6 +224,7 @@ def demo(stack: Stack, everything: bool) -> None:
 
 
 main.add_command(psp.commands)
+main.add_command(dead_letters.commands)
 
 if __name__ == "__main__":
     main()
