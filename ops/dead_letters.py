@@ -66,15 +66,15 @@ def list_groups(stack: Stack, as_json: bool) -> None:
 
 
 @commands.command()
-@click.argument("text", required=False, metavar="[ID]")
+@click.argument("id_", required=False, metavar="[ID]")
 @_filters
 @click.option("--limit", default=10, show_default=True, type=click.IntRange(1, 1000), help="How many at most.")
 @json_option
 @click.pass_obj
 @readable_errors
-def show(stack: Stack, /, text: str | None, limit: int, as_json: bool, **options: Any) -> None:
+def show(stack: Stack, /, id_: str | None, limit: int, as_json: bool, **options: Any) -> None:
     """Show letters in full, or those of an order, event or request: body, headers, error, attempts, origin."""
-    wanted = _given({**options, "text": text or options["text"]})
+    wanted = _given({**options, "text": id_ or options["text"]})
     letters = [letter for _, letter in zip(range(limit), _letters(operator_client(stack), wanted), strict=False)]
     if as_json:
         click.echo(json.dumps({"letters": letters}, indent=2))

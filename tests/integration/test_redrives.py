@@ -131,6 +131,10 @@ def _depth_is(broker: Broker, queue: str, depth: int) -> None:
     wait_until(lambda: broker.depth(queue) == depth, f"{queue} has {depth} messages")
 
 
+def _let_the_lease_lapse(databases: Databases) -> None:
+    databases.query("order_service", "update redrive_runs set leased_until = now() - interval '1 second'")
+
+
 def _audited(client: FlaskClient, run: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Of the run, oldest first. Payment does not run, so the order service's own log is asked."""
     answer = client.application.extensions["ordersaga.services"].call(
@@ -314,8 +318,11 @@ class TestInterrupted:
         run = _create(client)
 
         # Twice, so that it also dies on what the first one left behind.
-        codes = [run_driver(run["id"], label).wait(60) for _ in range(2)]
-        _drive(client, run)
+        codes = []
+        for _ in range(2):
+            codes.append(run_driver(run["id"], label).wait(120))
+            _let_the_lease_lapse(databases)
+        _drive(client, run, timeout_s=120)
 
         assert codes == [-signal.SIGKILL] * 2
         done = client.get(f"{REDRIVES}/{run['id']}").get_json()
