@@ -16,7 +16,7 @@ from order_service.redriving import LetterState, RunState, resumed
 from shared import pages
 from shared.database import Transaction
 from shared.envelope import new_id
-from shared.errors import Conflict
+from shared.errors import Conflict, NothingSelected
 from shared.event_schema import load_request
 from shared.idempotency import check_request_ids, once, owned_key
 from shared.identity import Identity
@@ -27,12 +27,17 @@ _NEW_RUN = NewRunSchema()
 def create_redrive(
     tx: Transaction, caller: Identity, wanted: Any, idempotency_key: Any, request_id: Any
 ) -> dict[str, Any]:
-    """{"redrive", "replayed"}: a run for exactly these letters. Raises Forbidden, InvalidRequest, as `once` does."""
+    """{"redrive", "replayed"}: a run for exactly these letters.
+
+    Raises Forbidden, InvalidRequest, NothingSelected where there are none, and what `once` raises.
+    """
     refuse_all_but_operators(caller)
     check_request_ids(idempotency_key, request_id)
     asked = load_request(_NEW_RUN, wanted, "wanted")
 
     def make() -> dict[str, Any]:
+        if not asked["letters"]:
+            raise NothingSelected("no dead letter that can be seen matches the filter")
         pace, run_id = asked["pace"], new_id()
         run = {
             "id": run_id,

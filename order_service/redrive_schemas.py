@@ -48,7 +48,7 @@ class NewRunSchema(PayloadSchema):
 
     filter = fields.Dict(required=True)
     pace = fields.Nested(PaceSchema, required=True)
-    letters = fields.List(fields.Nested(SelectedSchema), required=True, validate=validate.Length(1, MOST_LETTERS))
+    letters = fields.List(fields.Nested(SelectedSchema), required=True, validate=validate.Length(0, MOST_LETTERS))
 
 
 class SightSchema(PayloadSchema):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -18,7 +19,8 @@ import pytest
 from flask.testing import FlaskClient
 from harness.broker import Broker
 from harness.databases import Databases
-from harness.login import client_of
+from harness.gateway_process import address_of, start_gateway
+from harness.login import ADMIN, client_of, token
 from harness.payloads import new_order_id, order_created, payment_failed
 from harness.processes import ROOT, Processes, ServiceProcess
 from harness.redrive_driver import LABELS, WORK_QUEUES
@@ -403,6 +405,44 @@ class TestInterrupted:
         assert _reserved(databases, item) == 3
 
 
+class TestCommandLine:
+    def test_it_and_the_gateways_worker_are_killed_and_another_one_goes_on(
+        self, stack_environment: Mapping[str, str], broker: Broker, databases: Databases, client: FlaskClient, item: str
+    ) -> None:
+        _bury_good(broker, item, 8)
+        gateway = start_gateway(stack_environment["AMQP_URI"])
+        try:
+            host, port = address_of(gateway)
+            there = {"ORDERSAGA_GATEWAY": f"http://{host}:{port}", "ORDERSAGA_TOKEN": token(ADMIN)}
+            first = _command(there, "--rate", "2", "--yes")
+            wait_until(lambda: _reserved(databases, item) >= 2, "some were applied")
+            for worker in _children(gateway.pid):
+                os.kill(worker, signal.SIGKILL)
+            first.kill()
+            first.wait()
+            [run] = client.get(REDRIVES).get_json()["redrives"]
+            second = _command(there, "--resume", run["id"])
+
+            assert second.wait(120) == 0
+        finally:
+            gateway.terminate()
+            gateway.wait(30)
+            assert gateway.stdout is not None
+            gateway.stdout.close()
+        assert (run["state"], run["total"]) == ("RUNNING", 8)
+        assert _reserved(databases, item) == 8
+        assert broker.depth(DEAD) == 0
+
+
+def _command(there: Mapping[str, str], *arguments: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-W", "ignore", "-m", "ops.cli", "dead-letters", "redrive", *arguments]
+    return subprocess.Popen(command, cwd=ROOT, env={**os.environ, **there}, stdout=subprocess.DEVNULL)
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 class TestOverlapping:
     def test_two_runs_of_the_same_letters_send_each_once(
         self, broker: Broker, databases: Databases, client: FlaskClient, item: str
@@ -437,7 +477,9 @@ class TestOverlapping:
         _bury_good(broker, item, 2)
         key = _key()
 
-        first, second = (client.post(REDRIVES, json={"filter": {}}, headers=key) for _ in range(2))
+        first = client.post(REDRIVES, json={"filter": {}}, headers=key)
+        _drive(client, first.get_json())
+        second = client.post(REDRIVES, json={"filter": {}}, headers=key)
 
         assert first.get_json()["id"] == second.get_json()["id"]
         assert second.headers["Idempotent-Replayed"] == "true"
