@@ -59,7 +59,21 @@ REQUESTS: Examples = {
         "stock of a cancelled order": {"code": "stock_held_for_cancelled", "orderId": _ORDER_ID},
         "one of its charges": {"code": "stray_charge", "orderId": _ORDER_ID, "subject": _REFUND_ID},
     },
-    "adminDeadLettersDiscard": {"test data": {"count": 10, "note": "test data of last Friday, see ticket 4711"}},
+    "adminDeadLettersDiscard": {
+        "test data": {"count": 10, "note": "test data of last Friday, see ticket 4711"},
+        "a certain one": {"ids": ["0f343b0931126a20f133d67c2b018a3b"], "note": "sent by hand, by mistake"},
+    },
+    "createRedrive": {
+        "what failed while the database was full": {
+            "filter": {"consumer": "order_service", "error": "retries_exhausted"},
+            "pace": {"perSecond": 20},
+        },
+        "of one order": {"filter": {"text": _ORDER_ID}, "max": 10},
+    },
+    "foreseeRedrive": {"of one event": {"filter": {"event": "PAYMENT_SUCCESS"}, "limit": 20}},
+    "advanceRedrive": {"one step": {}},
+    "stopRedrive": {"to look first": {"note": "the provider is slow again"}},
+    "resumeRedrive": {"go on": {}},
     "changeBehaviour": {"every tenth call fails": {"failure_rate": 0.1}, "slow": {"latency_ms": 300}},
     "switchOn": {
         "every second call to the provider fails, for five minutes": {

@@ -44,6 +44,7 @@ STATUS_BY_CODE: Mapping[str, tuple[HTTPStatus, str]] = {
     "chaos_switch_not_found": (HTTPStatus.NOT_FOUND, "No such switch is on"),
     "chaos_disabled": (HTTPStatus.FORBIDDEN, "No trouble is made on purpose here"),
     "dead_letters_not_found": (HTTPStatus.NOT_FOUND, "No such queue"),
+    "redrive_not_found": (HTTPStatus.NOT_FOUND, "No such redrive"),
     "cart_not_open": (HTTPStatus.CONFLICT, "The cart has become an order"),
     "payment_not_ready": (HTTPStatus.CONFLICT, "Nothing is to be paid yet"),
     "conflict": (HTTPStatus.CONFLICT, "Conflict"),
@@ -75,6 +76,7 @@ STATUS_BY_CODE: Mapping[str, tuple[HTTPStatus, str]] = {
     "cart_full": (HTTPStatus.UNPROCESSABLE_ENTITY, "The cart is full"),
     "refund_too_large": (HTTPStatus.UNPROCESSABLE_ENTITY, "More than is left of the payment"),
     "return_too_large": (HTTPStatus.UNPROCESSABLE_ENTITY, "More than was shipped and not returned yet"),
+    "nothing_selected": (HTTPStatus.UNPROCESSABLE_ENTITY, "No dead letter matches"),
     "invalid_signature": (HTTPStatus.BAD_REQUEST, "The signature is not valid"),
     "idempotency_key_reused": (HTTPStatus.UNPROCESSABLE_ENTITY, "The key belongs to another request"),
     # trouble that may pass

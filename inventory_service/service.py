@@ -10,15 +10,16 @@ from typing import Any
 
 from nameko_sqlalchemy import Database
 
-from inventory_service import handlers, reconciling, requests, reservation_requests, schemas
+from inventory_service import foresight, handlers, reconciling, requests, reservation_requests, schemas
 from inventory_service.models import Base
 from shared import audit, idempotency, inbox, reconciliation
 from shared.caller import CallerProvider
 from shared.chaos import requests as chaos_requests
 from shared.database import ENGINE_OPTIONS, purge, transaction
+from shared.foresight import foresee
 from shared.health import health_of
 from shared.inbox import apply_once
-from shared.messaging.batch_consumer import consume
+from shared.messaging.batch_consumer import consume, consumed_events
 from shared.messaging.chaos_watch import ChaosProvider
 from shared.messaging.rpc import rpc
 from shared.settings_provider import SettingsProvider
@@ -192,6 +193,19 @@ class InventoryService:
     @rpc
     def health(self) -> dict[str, Any]:
         return health_of(self.name, self.database, self.chaos.marks())
+
+    # Dead letters
+
+    @rpc
+    def foresee_events(self, letters: Any) -> list[dict[str, Any]]:
+        rehearse = partial(foresight.rehearse, settings=self.settings)
+        horizon = self.settings.inbox_horizon
+        return foresee(self.database, self.caller, letters, consumed_events(type(self)), rehearse, horizon=horizon)
+
+    @rpc
+    def known_events(self, event_ids: Any) -> list[str]:
+        with transaction(self.database) as tx:
+            return inbox.known(tx, self.caller, event_ids)
 
     # Events
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from ops import alerts, chaos, display, psp, reconcile, sagas, tokens
+from ops import alerts, chaos, dead_letters, display, psp, reconcile, sagas, tokens
 from ops.audit import audit
 from ops.command_line import console, pairs, readable_errors
 from ops.databases import driver_url
@@ -236,6 +236,7 @@ main.add_command(erase)
 main.add_command(alerts.alerts)
 main.add_command(chaos.commands)
 main.add_command(reconcile.command)
+main.add_command(dead_letters.commands)
 
 if __name__ == "__main__":
     main()

@@ -29,6 +29,14 @@ json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdo
 note_option = click.option("--note", required=True, help="Why; it stays in the audit log.")
 
 
+class Refused(StackError):
+    """The gateway answered with a problem document; ``status`` is HTTP's."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class OperatorClient:
     """The gateway's API for an operator. Raises StackError for whatever is not an answer, in words and with a hint."""
 
@@ -59,7 +67,7 @@ class OperatorClient:
         except OSError as error:
             raise StackError(f"the gateway does not answer: {error}", hint="`ordersaga status` shows why") from error
         if answer.status >= 400:
-            raise StackError(_refusal(answer))
+            raise Refused(_refusal(answer), answer.status)
         return answer.body
 
 

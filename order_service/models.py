@@ -255,3 +255,51 @@ class CartItem(Base):
     cart_id: Mapped[UUID] = mapped_column(primary_key=True)
     item: Mapped[str] = mapped_column(Text, primary_key=True)
     quantity: Mapped[int] = mapped_column(Integer)
+
+
+class RedriveRun(Base):
+    """Dead letters on their way back to work. ``lease`` is whoever drives it just now."""
+
+    __tablename__ = "redrive_runs"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    state: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str | None] = mapped_column(Text)
+    detail: Mapped[str | None] = mapped_column(Text)
+    filter: Mapped[Any] = mapped_column(JSONB)
+    first: Mapped[int] = mapped_column(Integer)
+    factor: Mapped[Decimal] = mapped_column(Numeric(6, 2))
+    most: Mapped[int] = mapped_column(Integer)
+    per_second: Mapped[Decimal] = mapped_column(Numeric(8, 2))
+    size: Mapped[int] = mapped_column(Integer)
+    next_at: Mapped[datetime] = mapped_column(Moment)
+    lease: Mapped[UUID | None]
+    leased_until: Mapped[datetime | None] = mapped_column(Moment)
+    created_by: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    updated_at: Mapped[datetime] = mapped_column(Moment)
+    ended_at: Mapped[datetime | None] = mapped_column(Moment)
+
+
+class RedriveLetter(Base):
+    """One dead letter of a frozen selection. ``known``: letters of the same event that were dead before it went."""
+
+    __tablename__ = "redrive_letters"
+
+    run_id: Mapped[UUID] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    state: Mapped[str] = mapped_column(Text)
+    since: Mapped[datetime | None] = mapped_column(Moment)
+    detail: Mapped[str | None] = mapped_column(Text)
+    queue: Mapped[str] = mapped_column(Text)
+    destination: Mapped[str] = mapped_column(Text)
+    fingerprint: Mapped[str] = mapped_column(Text)
+    identity: Mapped[str] = mapped_column(Text)
+    inbox_id: Mapped[UUID | None]
+    event_id: Mapped[str | None] = mapped_column(Text)
+    event_type: Mapped[str | None] = mapped_column(Text)
+    error_code: Mapped[str | None] = mapped_column(Text)
+    failed_at: Mapped[str | None] = mapped_column(Text)
+    known: Mapped[Any | None] = mapped_column(JSONB)
+
+    __table_args__ = (Index("redrive_letters_state", "run_id", "state", "number"),)

@@ -16,10 +16,13 @@ from order_service import (
     cart_requests,
     erasure_requests,
     erasures,
+    foresight,
     handlers,
     listings,
     placing,
     reconciling,
+    redrive_requests,
+    redrive_steps,
     requests,
     saga_requests,
     schemas,
@@ -30,9 +33,10 @@ from shared.caller import CallerProvider
 from shared.chaos import requests as chaos_requests
 from shared.database import ENGINE_OPTIONS, purge, transaction
 from shared.errors import OrderSagaError
+from shared.foresight import foresee
 from shared.health import health_of
 from shared.inbox import apply_once
-from shared.messaging.batch_consumer import consume
+from shared.messaging.batch_consumer import consume, consumed_events
 from shared.messaging.chaos_watch import ChaosProvider
 from shared.messaging.rpc import rpc
 from shared.settings_provider import SettingsProvider
@@ -324,6 +328,68 @@ class OrderService:
     def clear_chaos(self, switch_id: Any = None, correlation_id: Any = None) -> list[dict[str, Any]]:
         with transaction(self.database) as tx:
             return chaos_requests.clear_chaos(tx, self.caller, switch_id, correlation_id)
+
+    # Dead letters
+
+    @rpc
+    def foresee_events(self, letters: Any) -> list[dict[str, Any]]:
+        rehearse = partial(foresight.rehearse, settings=self.settings)
+        horizon = self.settings.inbox_horizon
+        return foresee(self.database, self.caller, letters, consumed_events(type(self)), rehearse, horizon=horizon)
+
+    @rpc
+    def known_events(self, event_ids: Any) -> list[str]:
+        with transaction(self.database) as tx:
+            return inbox.known(tx, self.caller, event_ids)
+
+    @rpc
+    def create_redrive(self, wanted: Any, idempotency_key: Any = None, request_id: Any = None) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return redrive_requests.create_redrive(tx, self.caller, wanted, idempotency_key, request_id)
+
+    @rpc
+    def get_redrive(self, run_id: Any) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return redrive_requests.get_redrive(tx, self.caller, run_id)
+
+    @rpc
+    def list_redrives(self, limit: Any = 50, cursor: Any = None, state: Any = None) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return redrive_requests.list_redrives(tx, self.caller, limit, cursor, state)
+
+    @rpc
+    def list_redrive_letters(
+        self, run_id: Any, limit: Any = 50, cursor: Any = None, state: Any = None
+    ) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return redrive_requests.list_redrive_letters(tx, self.caller, run_id, limit, cursor, state)
+
+    @rpc
+    def claim_redrive(self, run_id: Any) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return redrive_steps.claim_redrive(tx, self.caller, run_id)
+
+    @rpc
+    def plan_redrive(self, run_id: Any, lease: Any, sights: Any, request_id: Any = None) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return redrive_steps.plan_redrive(tx, self.caller, run_id, lease, sights, request_id)
+
+    @rpc
+    def record_redrive(self, run_id: Any, lease: Any, outcomes: Any, request_id: Any = None) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return redrive_steps.record_redrive(tx, self.caller, run_id, lease, outcomes, request_id)
+
+    @rpc
+    def stop_redrive(
+        self, run_id: Any, note: Any = None, idempotency_key: Any = None, request_id: Any = None
+    ) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return redrive_requests.stop_redrive(tx, self.caller, run_id, note, idempotency_key, request_id)
+
+    @rpc
+    def resume_redrive(self, run_id: Any, idempotency_key: Any = None, request_id: Any = None) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return redrive_requests.resume_redrive(tx, self.caller, run_id, idempotency_key, request_id)
 
     # Health
 

@@ -15,7 +15,7 @@ import eventlet
 from nameko.extensions import DependencyProvider
 from nameko_sqlalchemy import Database
 
-from payment_service import handlers, provider_requests, queries, reconciling, requests, schemas
+from payment_service import foresight, handlers, provider_requests, queries, reconciling, requests, schemas
 from payment_service.charger import Charger
 from payment_service.models import Base
 from payment_service.psp_simulator import PspSimulator
@@ -26,10 +26,11 @@ from shared.chaos.kinds import PROVIDER_TARGET, settings_of
 from shared.database import ENGINE_OPTIONS, SessionFactory, purge, transaction
 from shared.envelope import new_id
 from shared.errors import DatabaseUnavailable, TransientError
+from shared.foresight import foresee
 from shared.health import health_of
 from shared.inbox import apply_once
 from shared.logs import get_logger
-from shared.messaging.batch_consumer import consume
+from shared.messaging.batch_consumer import consume, consumed_events
 from shared.messaging.chaos_watch import ChaosProvider, ChaosWatch
 from shared.messaging.rpc import rpc
 from shared.settings_provider import SETTINGS_KEY, SettingsProvider
@@ -290,6 +291,19 @@ class PaymentService:
         # crash point: charger.requested
         self.charging.submit_soon(attempts)
         return answer
+
+    # Dead letters
+
+    @rpc
+    def foresee_events(self, letters: Any) -> list[dict[str, Any]]:
+        rehearse = partial(foresight.rehearse, settings=self.settings)
+        horizon = self.settings.inbox_horizon
+        return foresee(self.database, self.caller, letters, consumed_events(type(self)), rehearse, horizon=horizon)
+
+    @rpc
+    def known_events(self, event_ids: Any) -> list[str]:
+        with transaction(self.database) as tx:
+            return inbox.known(tx, self.caller, event_ids)
 
     # Events
 

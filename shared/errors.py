@@ -119,6 +119,10 @@ class DeadLettersNotFound(NotFound):
     code = "dead_letters_not_found"
 
 
+class RedriveNotFound(NotFound):
+    code = "redrive_not_found"
+
+
 class Conflict(PermanentError):
     code = "conflict"
 
@@ -281,6 +285,12 @@ class ReturnTooLarge(Unprocessable):
     """More than was shipped and not returned yet; details: {"items": {item: still returnable}}."""
 
     code = "return_too_large"
+
+
+class NothingSelected(Unprocessable):
+    """There is nothing to be done: no dead letter matches."""
+
+    code = "nothing_selected"
 
 
 class IdempotencyKeyReused(Unprocessable):

@@ -17,7 +17,8 @@ from sqlalchemy.orm import Mapped, declarative_mixin, declared_attr, mapped_colu
 from shared.config import Source
 from shared.database import Sessions, Transaction, purge, transaction
 from shared.envelope import Received
-from shared.errors import OlderThanHorizon
+from shared.errors import Forbidden, InvalidRequest, OlderThanHorizon
+from shared.identity import Identity, Role
 from shared.metrics import counter
 
 DUPLICATES = counter("ordersaga_inbox_duplicates", "Events that had been applied before", ("event",))
@@ -57,6 +58,7 @@ HORIZON = timedelta(days=7)
 CLOCK_MARGIN = timedelta(days=1)
 """Rows are kept this much longer than the horizon: publishers stamp events by their own database's clock."""
 
+_KNOWN = text("select event_id from inbox where event_id = any(cast(:ids as uuid[]))")
 _PURGE = text("""
 delete from inbox where ctid = any(array(
     select ctid from inbox where received_at < cast(:now as timestamptz) - cast(:kept as interval) limit 5000))
@@ -106,17 +108,29 @@ def apply_once(
         # crash point: inbox.claimed
         if not fresh:
             return None
-        _refuse_older(fresh, tx.now - horizon)
+        refuse_older(fresh, tx.now - horizon)
         return handle(tx, fresh)
 
 
-def _refuse_older(events: Sequence[Received[T]], oldest: datetime) -> None:
+def refuse_older(events: Sequence[Received[T]], oldest: datetime) -> None:
+    """Raises OlderThanHorizon for the first that occurred before ``oldest``."""
     for event in events:
         if event.envelope.occurred_at < oldest:
             raise OlderThanHorizon(
                 f"occurred at {event.envelope.occurred_at.isoformat()}: whether it was applied is no longer known",
                 {"eventId": str(event.envelope.event_id), "oldest": oldest.isoformat()},
             )
+
+
+def known(tx: Transaction, caller: Identity, event_ids: Any) -> list[str]:
+    """Those of ``event_ids`` that were applied (and not forgotten since). Raises Forbidden, InvalidRequest."""
+    if not caller.has(Role.ADMIN):
+        raise Forbidden("the inbox is for operators")
+    try:
+        ids = [str(UUID(id_)) for id_ in event_ids]
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InvalidRequest("event_ids must be a list of UUIDs") from error
+    return [str(row.event_id) for row in tx.fetch(_KNOWN, ids=ids)]
 
 
 def forget(sessions: Sessions, *, horizon: timedelta) -> None:

@@ -3,7 +3,7 @@
 Owns: which endpoints there are below /admin. Must not know: how services or the broker do what is asked of them.
 """
 
-from gateway.admin import audit, chaos, dead_letters, erasures, health, reconcile, sagas
+from gateway.admin import audit, chaos, dead_letters, erasures, health, reconcile, redrives, sagas
 
-NOUNS = (health, sagas, audit, erasures, dead_letters, reconcile, chaos)
+NOUNS = (health, sagas, audit, erasures, dead_letters, redrives, reconcile, chaos)
 """Modules with a ``blueprint`` each."""

@@ -6,6 +6,7 @@ Owns: the endpoints under /admin/dead-letters. Must not know: queues of the brok
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 from flask import Response
@@ -13,13 +14,17 @@ from flask import Response
 from gateway import idempotency
 from gateway.admin.desk import desk
 from gateway.admin.documents import DeadLetterList, DeadLetterOverview, DeadLettersMoved
+from gateway.admin.grouping import groups
 from gateway.admin.letters import letter_document
 from gateway.admin.recorded import once_recorded
-from gateway.admin.schemas import Discard, LetterQuery, Redrive
+from gateway.admin.redrive_schemas import LetterQuery, OverviewQuery
+from gateway.admin.schemas import Discard, Redrive
+from gateway.admin.selecting import Wanted, storable
 from gateway.openapi import ApiBlueprint
 from gateway.responses import json_response
 from shared.identity import Role
 from shared.messaging.dead_letters import Moved
+from shared.messaging.letters import Letter
 
 blueprint = ApiBlueprint(
     "admin_dead_letters",
@@ -43,8 +48,13 @@ _QUEUE: dict[str, Any] = {
 @blueprint.allow(Role.ADMIN)
 @blueprint.response(200, DeadLetterOverview)
 @blueprint.documented(problems=())
-def overview() -> Response:
-    """How many dead letters each consumer has, by event"""
+@blueprint.arguments(OverviewQuery, location="query")
+def overview(query: dict[str, Any]) -> Response:
+    """How many dead letters each consumer has, by event, and if asked for also by error
+
+    Counts by error are of those that can be seen: the oldest 2,000 of each queue, without those that somebody else
+    looks at in the same moment.
+    """
     depths = desk().depths()
     services = dict.fromkeys(queue.partition(".")[0] for queue in depths)
     consumers = [
@@ -56,7 +66,8 @@ def overview() -> Response:
         for service in services
         for queues in [{q: depth for q, depth in depths.items() if q.partition(".")[0] == service}]
     ]
-    return json_response({"depth": _total(depths), "consumers": consumers})
+    by_error = groups(desk(), [q for q, depth in depths.items() if depth]) if query["groups"] == "true" else None
+    return json_response({"depth": _total(depths), "consumers": consumers, "groups": by_error})
 
 
 def _total(depths: dict[str, int | None]) -> int:
@@ -71,10 +82,21 @@ def _total(depths: dict[str, int | None]) -> int:
 def look(query: dict[str, Any], queue: str) -> Response:
     """The oldest dead letters of a work queue, with why they are dead
 
-    They stay where they are. Those that somebody else looks at in the same moment are not shown.
+    They stay where they are. Those that somebody else looks at in the same moment are not shown, nor those behind the
+    oldest 2,000.
     """
-    letters = desk().peek(queue, query["limit"])
-    return json_response({"queue": queue, "letters": [letter_document(letter) for letter in letters]})
+    wanted, skip = Wanted.read(query), query["skip"]
+    numbers = count()
+
+    def see(letter: Letter) -> tuple[int, dict[str, Any] | None] | None:
+        if not wanted.matches(letter):
+            return None
+        number = next(numbers)
+        return number, letter_document(letter) if skip <= number < skip + query["limit"] else None
+
+    found = desk().each(queue, see)
+    letters = [document for _, document in found if document is not None]
+    return json_response({"queue": queue, "matching": len(found), "letters": letters})
 
 
 @blueprint.route("/<queue>/redrive", methods=["POST"], parameters=[_QUEUE])
@@ -100,10 +122,12 @@ def redrive(wanted: dict[str, Any], queue: str) -> Response:
 @blueprint.documented(problems=(504,), headers=(idempotency.PARAMETER,))
 @blueprint.arguments(Discard)
 def discard(wanted: dict[str, Any], queue: str) -> Response:
-    """Drop the oldest dead letters for good; the note and their event ids stay in the audit log
+    """Drop dead letters for good, the oldest or chosen ones; the note and their event ids stay in the audit log
 
     Repeating the request with the same Idempotency-Key drops nothing more, as with redrive.
     """
+    if "ids" in wanted:
+        return _move(queue, wanted, "discard_dead_letters", lambda: desk().discard_these(queue, wanted["ids"]))
     return _move(queue, wanted, "discard_dead_letters", lambda: desk().discard(queue, wanted["count"]))
 
 
@@ -113,20 +137,14 @@ def _move(queue: str, wanted: dict[str, Any], action: str, run: Callable[[], Mov
     desk().depth(queue)
     outcome, replayed = once_recorded(action, _OBJECT_TYPE, queue, wanted, lambda: _outcome(run()))
     answer = outcome or {"done": None, "eventIds": [], "stopped": _INTERRUPTED}
-    return json_response(
-        {"queue": queue, "count": wanted["count"], **answer}, headers=idempotency.replay_header(replayed)
-    )
+    asked = wanted.get("count") or len(wanted["ids"])
+    return json_response({"queue": queue, "count": asked, **answer}, headers=idempotency.replay_header(replayed))
 
 
 def _outcome(moved: Moved) -> dict[str, Any]:
     stopped = moved.stopped
     return {
         "done": len(moved.events),
-        "eventIds": [_storable(id_) for id_ in moved.events],
-        "stopped": {"code": stopped.code, "detail": _storable(stopped.detail)} if stopped else None,
+        "eventIds": [storable(id_) for id_ in moved.events],
+        "stopped": {"code": stopped.code, "detail": storable(stopped.detail)} if stopped else None,
     }
-
-
-def _storable(text: str | None) -> str | None:
-    """Whoever sent the message chose its id; no RPC and no database takes a NUL."""
-    return text.replace("\x00", "\ufffd") if text else None

@@ -5,15 +5,31 @@ Owns: the seam between the endpoints and the broker's queues. Must not know: AMQ
 
 from __future__ import annotations
 
-from typing import Protocol, cast
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol, TypeVar, cast
 
 from flask import Flask, current_app
 
 from shared.errors import BrokerUnavailable
-from shared.messaging.dead_letters import Moved
+from shared.messaging.dead_letters import Moved, Stop
+from shared.messaging.hands import Glimpse
 from shared.messaging.letters import Letter
 
 _EXTENSION = "ordersaga.dead_letters"
+
+T = TypeVar("T")
+
+
+class HeldLetters(Protocol):
+    """See shared.messaging.hands.Hands, which is one."""
+
+    def glimpses(self, queue: str) -> Sequence[Glimpse]: ...
+
+    def copies(self, queue: str) -> Counter[str]: ...
+
+    def send(self, queue: str, print_: str, destination: str) -> Stop | None: ...
 
 
 class DeadLetterDesk(Protocol):
@@ -25,11 +41,17 @@ class DeadLetterDesk(Protocol):
 
     def depth(self, queue: str) -> int: ...
 
-    def peek(self, queue: str, limit: int) -> list[Letter]: ...
+    def each(self, queue: str, see: Callable[[Letter], T | None]) -> list[T]: ...
+
+    def in_hand(self, wanted: Mapping[str, Collection[str]]) -> AbstractContextManager[HeldLetters]: ...
+
+    def unsendable(self, letter: Letter, queue: str) -> Stop | None: ...
 
     def redrive(self, queue: str, count: int) -> Moved: ...
 
     def discard(self, queue: str, count: int) -> Moved: ...
+
+    def discard_these(self, queue: str, prints: Collection[str]) -> Moved: ...
 
 
 def register_desk(app: Flask, desk: DeadLetterDesk | None) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from marshmallow import fields
 
+from gateway.admin.redrive_documents import LetterGroup
 from gateway.documents import Document, chaos_marks, maybe_text, time_text
 
 
@@ -141,9 +142,18 @@ class DeadLetterConsumer(Document):
 class DeadLetterOverview(Document):
     depth = fields.Integer(required=True, metadata={"description": "Of all"})
     consumers = fields.List(fields.Nested(DeadLetterConsumer), required=True)
+    groups = fields.List(
+        fields.Nested(LetterGroup),
+        required=True,
+        allow_none=True,
+        metadata={"description": "By consumer, event and error, the largest first; null: not asked for"},
+    )
 
 
 class DeadLetter(Document):
+    id = fields.String(
+        required=True, metadata={"description": "Made of its content; another one once it has failed again"}
+    )
     eventId = maybe_text()
     type = maybe_text()
     correlationId = maybe_text()
@@ -161,6 +171,7 @@ class DeadLetter(Document):
 
 class DeadLetterList(Document):
     queue = fields.String(required=True)
+    matching = fields.Integer(required=True, metadata={"description": "Of all, not only of those shown"})
     letters = fields.List(fields.Nested(DeadLetter), required=True)
 
 

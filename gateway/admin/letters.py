@@ -11,6 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from shared.messaging.fingerprints import fingerprint
 from shared.messaging.letters import Letter
 
 MAX_BODY_BYTES = 64 * 1024
@@ -22,6 +23,7 @@ _MAX_MEMBERS = 100
 def letter_document(letter: Letter) -> dict[str, Any]:
     body, encoding = _shown(letter.body[:MAX_BODY_BYTES])
     return {
+        "id": fingerprint(letter),
         "eventId": letter.event_id,
         "type": letter.type,
         "correlationId": letter.correlation_id,

@@ -13,7 +13,8 @@ from typing import Any
 import marshmallow as ma
 from marshmallow import fields, validate
 
-from gateway.fields import Text, cursor, limit, moment, whole_number
+from gateway.admin.redrive_schemas import letter_ids
+from gateway.fields import Text, cursor, limit, moment, one_of, whole_number
 from gateway.schemas import ORDER_STATUSES
 
 SAGA_STATES = ("running", "stuck", "ended")
@@ -58,17 +59,24 @@ class AuditQuery(ma.Schema):
     until = moment(description="What was done before")
 
 
-class LetterQuery(ma.Schema):
-    limit = limit()
-
-
 class Redrive(ma.Schema):
     count = whole_number(1, MOST_AT_ONCE)
 
 
 class Discard(ma.Schema):
-    count = whole_number(1, MOST_AT_ONCE)
+    """The oldest ``count``, or exactly those with these ids."""
+
+    class Meta:
+        json_schema = one_of("count", "ids")
+
+    count = whole_number(1, MOST_AT_ONCE, required=False)
+    ids = letter_ids()
     note = Text(max_length=500, required=True)
+
+    @ma.validates_schema
+    def _says_which(self, data: dict[str, Any], **_: Any) -> None:
+        if ("count" in data) == ("ids" in data):
+            raise ma.ValidationError("Say how many, or which ones.")
 
 
 class Share(fields.Float):

@@ -11,28 +11,19 @@ from typing import Any
 
 import eventlet
 from eventlet.event import Event
-from marshmallow import ValidationError
 from nameko.exceptions import ContainerBeingKilled
 from nameko.extensions import Entrypoint
 
 from shared.choreography import work_queue
-from shared.envelope import Received, decode, read_envelope
-from shared.errors import (
-    DatabaseUnavailable,
-    InvalidEnvelope,
-    InvalidPayload,
-    OrderSagaError,
-    PermanentError,
-    TransientError,
-    UnknownSchemaVersion,
-)
+from shared.envelope import Received
+from shared.errors import DatabaseUnavailable, InvalidPayload, OrderSagaError, PermanentError, TransientError
 from shared.event_schema import EventSchema
 from shared.logs import get_logger
 from shared.messaging import figures
 from shared.messaging.arrivals import Arrivals
 from shared.messaging.chaos_watch import ChaosWatch
 from shared.messaging.delivery import Delivery
-from shared.messaging.headers import UNREADABLE_HEADER
+from shared.messaging.loading import load_event
 from shared.messaging.message_loop import MessageLoop
 from shared.messaging.mischief import Mischief
 from shared.messaging.settlement import Settlement
@@ -143,24 +134,14 @@ class BatchLane:
         return pairs
 
     def _load(self, delivery: Delivery) -> Received[Any]:
-        if UNREADABLE_HEADER in delivery.headers:
-            raise InvalidEnvelope(f"properties cannot be read: {delivery.headers[UNREADABLE_HEADER]}")
-        envelope = read_envelope(
-            type=self._entrypoint.event_type,
-            publisher=self._publisher_of_event,
+        return load_event(
+            self._entrypoint.event_type,
+            self._publisher_of_event,
+            self._schema,
             body=delivery.body,
             properties=delivery.properties,
             headers=delivery.headers,
         )
-        if envelope.schema_version not in self._schema.readable_versions:
-            raise UnknownSchemaVersion(
-                f"{envelope.type} version {envelope.schema_version}; readable: {self._schema.readable_versions}"
-            )
-        payload = decode(delivery.body, delivery.properties, delivery.headers)
-        try:
-            return Received(envelope=envelope, payload=payload, body=self._schema.load(payload))
-        except ValidationError as error:
-            raise InvalidPayload(f"{envelope.type}: {error.messages}", {"errors": error.messages}) from error
 
     def _process(self, pairs: list[Pair]) -> None:
         # crash point: consumer.received

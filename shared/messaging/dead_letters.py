@@ -13,39 +13,32 @@ and the inbox drops the second.
 
 from __future__ import annotations
 
-import struct
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
-from pika.exceptions import (
-    ChannelClosedByBroker,
-    NackError,
-    ShortStringTooLong,
-    UnroutableError,
-    UnsupportedAMQPFieldException,
-)
+from pika.exceptions import ChannelClosedByBroker
 
 from shared.choreography import dead_letter_queue
 from shared.errors import BrokerUnavailable, DeadLettersNotFound
 from shared.messaging.addresses import split_addresses
 from shared.messaging.brief_connection import BriefConnection, brief_connection
-from shared.messaging.letters import Letter, fresh_properties
+from shared.messaging.fingerprints import fingerprint
+from shared.messaging.hands import Hands, take_in_hand
+from shared.messaging.letters import Letter
+from shared.messaging.sending_back import CannotBeMoved, Stop, refuse_unsendable, send_back
 from shared.messaging.window import hold_oldest
+
+__all__ = ["DeadLetters", "Moved", "Stop"]
 
 MOVING_LIMIT_S = 10.0
 CONNECTION_NAME = "dead letters"
 _NOT_FOUND = 404
-_CANNOT_BE_SENT = (ShortStringTooLong, UnsupportedAMQPFieldException, struct.error, ValueError)
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stop:
-    """Why not all were moved; ``code`` is stable."""
-
-    code: str
-    detail: str
+T = TypeVar("T")
+Act = Callable[[Any, Letter], None]
 
 
 @dataclass(kw_only=True, slots=True)
@@ -54,12 +47,6 @@ class Moved:
 
     events: list[str | None] = field(default_factory=list)
     stopped: Stop | None = None
-
-
-class _CannotBeMoved(Exception):
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.stop = Stop(code=code, detail=detail[:300])
 
 
 class DeadLetters:
@@ -93,14 +80,44 @@ class DeadLetters:
             return _known_depth(connection, queue)
 
     def peek(self, queue: str, limit: int) -> list[Letter]:
-        """The oldest ``limit`` dead letters, at most a hundred, which stay where they are.
+        """The oldest ``limit`` dead letters, which stay where they are; see :meth:`each`."""
+        room = iter(range(limit))
+        return self.each(queue, lambda letter: None if next(room, None) is None else letter)
 
-        Those that somebody else is looking at, or moving, are not among them. Raises DeadLettersNotFound.
+    def each(self, queue: str, see: Callable[[Letter], T | None]) -> list[T]:
+        """What ``see`` makes of each of the oldest dead letters (at most window.SIZE), but for None, in order.
+
+        They stay where they are. Those that somebody else is looking at, or moving, are not among them.
+        Raises DeadLettersNotFound.
         """
         self._require_known(queue)
         with self._connection() as connection:
-            held = hold_oldest(connection, dead_letter_queue(queue), _known_depth(connection, queue))
-        return [letter for _, letter in held[:limit]]
+            held = hold_oldest(connection, dead_letter_queue(queue), _known_depth(connection, queue), see)
+        return [seen for _, seen in held if seen is not None]
+
+    @contextmanager
+    def in_hand(self, wanted: Mapping[str, Collection[str]]) -> Iterator[Hands]:
+        """Hold the oldest dead letters of several work queues: ``wanted`` is queue → fingerprints to be sent back.
+
+        Those that are not sent by the end of the block stay in their places. Raises DeadLettersNotFound.
+        """
+        with ExitStack() as stack:
+            hands = Hands(self._work_queues)
+            for queue, prints in wanted.items():
+                self._require_known(queue)
+                connection = stack.enter_context(self._connection())
+                connection.channel.confirm_delivery()
+                there = _known_depth(connection, queue)
+                hands.add(queue, take_in_hand(connection, dead_letter_queue(queue), there, frozenset(prints)))
+            yield hands
+
+    def unsendable(self, letter: Letter, queue: str) -> Stop | None:
+        """Why ``letter``, found under ``queue``, can never be sent back; None if it can."""
+        try:
+            refuse_unsendable(letter, letter.origin_queue or queue, self._work_queues)
+        except CannotBeMoved as error:
+            return error.stop
+        return None
 
     def redrive(self, queue: str, count: int) -> Moved:
         """Send the oldest ``count`` back, each to the work queue in which it failed, as if it were new.
@@ -109,40 +126,42 @@ class DeadLetters:
         """
 
         def send(channel: Any, letter: Letter) -> None:
-            self._send_back(channel, letter, letter.origin_queue or queue)
+            send_back(channel, letter, letter.origin_queue or queue, self._work_queues)
 
         return self._move(queue, count, send)
 
     def discard(self, queue: str, count: int) -> Moved:
         """Drop the oldest ``count``. Raises DeadLettersNotFound only."""
-        return self._move(queue, count, lambda _channel, _letter: None)
+        return self._move(queue, count, _nothing)
 
-    def _move(self, queue: str, count: int, before_it_goes: Callable[[Any, Letter], None]) -> Moved:
+    def discard_these(self, queue: str, prints: Collection[str]) -> Moved:
+        """Drop exactly those with these fingerprints, one each. Raises DeadLettersNotFound only."""
+        left = list(prints)
+
+        def is_meant(letter: Letter) -> bool:
+            print_ = fingerprint(letter)
+            if print_ not in left:
+                return False
+            left.remove(print_)
+            return True
+
+        moved = self._move(queue, len(left), _nothing, is_meant)
+        if left and moved.stopped is None:
+            moved.stopped = Stop(code="not_there", detail=f"{len(left)} of them are not in this queue, or in use")
+        return moved
+
+    def _move(self, queue: str, count: int, act: Act, is_meant: Callable[[Letter], bool] = lambda _: True) -> Moved:
         self._require_known(queue)
         moved = Moved()
         try:
             with self._connection() as connection:
                 connection.channel.confirm_delivery()
-                there = _known_depth(connection, queue)
-                moved.stopped = _move_all(connection, queue, min(count, there), before_it_goes, moved.events)
+                count = min(count, _known_depth(connection, queue))
+                moved.stopped = _move_all(connection, queue, count, act, is_meant, moved.events)
         except BrokerUnavailable as error:
             detail = f"{error.message}; the next message may be in both queues"
             moved.stopped = Stop(code=error.code, detail=detail[:300])
         return moved
-
-    def _send_back(self, channel: Any, letter: Letter, destination: str) -> None:
-        if letter.is_unreadable:
-            raise _CannotBeMoved("unreadable", "its properties are lost, and with them which event it is")
-        if destination not in self._work_queues:
-            raise _CannotBeMoved("unknown_origin", f"{destination[:100]!r} is no work queue")
-        try:
-            channel.basic_publish("", destination, letter.body, fresh_properties(letter), mandatory=True)
-        except UnroutableError as error:
-            raise _CannotBeMoved("unroutable", f"there is no queue {destination}") from error
-        except NackError as error:
-            raise _CannotBeMoved("refused", f"{destination} takes no more messages") from error
-        except _CANNOT_BE_SENT as error:
-            raise _CannotBeMoved("cannot_be_sent", f"{type(error).__name__}: {error}") from error
 
     def _require_known(self, queue: str) -> None:
         if queue not in self._work_queues:
@@ -150,6 +169,10 @@ class DeadLetters:
 
     def _connection(self) -> Any:
         return brief_connection(self._addresses, limit_s=self._limit_s, name=CONNECTION_NAME)
+
+
+def _nothing(_channel: Any, _letter: Letter) -> None:
+    """Nothing has to happen before it goes."""
 
 
 def _depth(connection: BriefConnection, queue: str) -> int | None:
@@ -174,21 +197,29 @@ def _move_all(
     connection: BriefConnection,
     queue: str,
     count: int,
-    before_it_goes: Callable[[Any, Letter], None],
+    act: Act,
+    is_meant: Callable[[Letter], bool],
     events: list[str | None],
 ) -> Stop | None:
     enough_at = time.monotonic() + MOVING_LIMIT_S
     while len(events) < count:
-        held = hold_oldest(connection, dead_letter_queue(queue), _known_depth(connection, queue))
-        if not held:
+        there, room = _known_depth(connection, queue), iter(range(count - len(events)))
+
+        def meant(letter: Letter, room: Iterator[int] = room) -> Letter | None:
+            return letter if is_meant(letter) and next(room, None) is not None else None
+
+        held = hold_oldest(connection, dead_letter_queue(queue), there, meant)
+        if not any(letter for _, letter in held):
             return None
-        for tag, letter in held[: count - len(events)]:
+        for tag, letter in held:
+            if letter is None:
+                continue
             if time.monotonic() >= enough_at:
                 return Stop(code="time_is_up", detail=f"not all within {MOVING_LIMIT_S:g} s")
             connection.go_on()
             try:
-                before_it_goes(connection.channel, letter)
-            except _CannotBeMoved as error:
+                act(connection.channel, letter)
+            except CannotBeMoved as error:
                 return error.stop
             connection.channel.basic_ack(tag)
             events.append(letter.event_id)

@@ -25,8 +25,10 @@ from shared.messaging.headers import (
 )
 
 _BROKERS_REASON_HEADER = "x-first-death-reason"
-# How often the broker handed it out, and to whom it should be copied: CC and BCC would bring it to other queues too.
-_NOT_FOR_A_SECOND_TIME = {"x-delivery-count", "x-acquired-count", "CC", "BCC"}
+BROKERS_COUNTERS = {"x-delivery-count", "x-acquired-count"}
+"""How often the broker handed it out: another number at each look."""
+# To whom it should be copied: CC and BCC would bring it to other queues too.
+_NOT_FOR_A_SECOND_TIME = BROKERS_COUNTERS | {"CC", "BCC"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,27 +10,31 @@ whoever held fewer than somebody before would put them back behind the rest of t
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from shared.messaging.brief_connection import BriefConnection
 from shared.messaging.letters import Letter
 
-SIZE = 100
+SIZE = 2_000
 QUIET_S = 1.0
+LONGEST_S = 8.0
 
-Held = tuple[int, Letter]
-"""Delivery tag and message."""
+T = TypeVar("T")
 
 
-def hold_oldest(connection: BriefConnection, queue: str, there: int) -> list[Held]:
-    """In order: SIZE of them, or ``there`` if there are fewer; fewer still if somebody else holds some.
+def hold_oldest(
+    connection: BriefConnection, queue: str, there: int, read: Callable[[Letter], T]
+) -> list[tuple[int, T]]:
+    """Delivery tag and what ``read`` makes of each, in order: SIZE of them, or ``there`` if there are fewer; fewer
+    still if somebody else holds some. Only what ``read`` keeps is kept in memory.
 
     Those that are not acknowledged go back when the connection closes.
     """
-    held: list[Held] = []
+    held: list[tuple[int, T]] = []
 
     def arrived(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
-        held.append((method.delivery_tag, Letter(body=body, properties=properties)))
+        held.append((method.delivery_tag, read(Letter(body=body, properties=properties))))
 
     wanted = min(SIZE, there)
     if not wanted:
@@ -38,9 +42,21 @@ def hold_oldest(connection: BriefConnection, queue: str, there: int) -> list[Hel
     channel = connection.channel
     channel.basic_qos(prefetch_count=wanted)
     consumer = channel.basic_consume(queue, arrived, auto_ack=False)
-    quiet_at = time.monotonic() + QUIET_S
-    while len(held) < wanted and (left_s := quiet_at - time.monotonic()) > 0:
-        connection.read(left_s)
+    _let_arrive(connection, held, wanted)
     # Each acknowledgement would bring one more.
     channel.basic_cancel(consumer)
     return held
+
+
+def _let_arrive(connection: BriefConnection, held: list[tuple[int, T]], wanted: int) -> None:
+    """Until all are there, or none came for a while, or it takes too long."""
+    began = quiet_since = time.monotonic()
+    while len(held) < wanted:
+        left_s = min(quiet_since + QUIET_S, began + LONGEST_S) - time.monotonic()
+        if left_s <= 0:
+            return
+        before = len(held)
+        connection.read(left_s)
+        if len(held) > before:
+            quiet_since = time.monotonic()
+            connection.go_on()

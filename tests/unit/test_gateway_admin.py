@@ -32,6 +32,7 @@ from shared.errors import (
 from shared.event_schema import moment_text
 from shared.identity import Identity, Role
 from shared.messaging.dead_letters import Moved, Stop
+from shared.messaging.fingerprints import fingerprint
 from shared.messaging.letters import Letter
 
 QUEUE = "inventory_service.ORDER_CREATED"
@@ -67,8 +68,11 @@ class FakeDesk:
     def depth(self, queue: str) -> Any:
         return self._answer("depth", queue)
 
-    def peek(self, queue: str, limit: int) -> Any:
-        return self._answer("peek", queue, limit)
+    def each(self, queue: str, see: Any) -> Any:
+        return [seen for letter in self._answer("each", queue) if (seen := see(letter)) is not None]
+
+    def unsendable(self, _letter: Letter, _queue: str) -> Stop | None:
+        return None
 
     def redrive(self, queue: str, count: int) -> Any:
         return self._answer("redrive", queue, count)
@@ -76,9 +80,12 @@ class FakeDesk:
     def discard(self, queue: str, count: int) -> Any:
         return self._answer("discard", queue, count)
 
+    def discard_these(self, queue: str, prints: Any) -> Any:
+        return self._answer("discard_these", queue, prints)
+
     @property
     def moves(self) -> list[tuple[Any, ...]]:
-        return [asked for asked in self.asked if asked[0] in ("redrive", "discard")]
+        return [asked for asked in self.asked if asked[0] in ("redrive", "discard", "discard_these")]
 
 
 @pytest.fixture
@@ -105,7 +112,7 @@ def test_every_view_is_for_operators_alone(client: FlaskClient) -> None:
         if rule.rule.startswith("/api/v1/admin")
     }
 
-    assert len(views) == 18
+    assert len(views) == 26
     assert set(views.values()) == {frozenset({Role.ADMIN})}
 
 
@@ -328,12 +335,13 @@ class TestDeadLetterOverview:
                         "queues": [{"queue": "order_service.PAYMENT_FAILED", "event": "PAYMENT_FAILED", "depth": 0}],
                     },
                 ],
+                "groups": None,
             },
         )
 
     @pytest.mark.parametrize("asked", ["", f"/{QUEUE}"])
     def test_without_the_broker_it_is_worth_asking_again(self, client: FlaskClient, desk: FakeDesk, asked: str) -> None:
-        desk.answers |= dict.fromkeys(("depths", "peek"), BrokerUnavailable("down"))
+        desk.answers |= dict.fromkeys(("depths", "each"), BrokerUnavailable("down"))
 
         response = client.get(f"/api/v1/admin/dead-letters{asked}")
 
@@ -352,10 +360,10 @@ def letter(body: bytes = b"{}", headers: Mapping[Any, Any] | None = None, **prop
 
 class TestDeadLetter:
     def shown(self, client: FlaskClient, desk: FakeDesk, letter: Letter) -> dict[str, Any]:
-        desk.answers["peek"] = [letter]
+        desk.answers["each"] = [letter]
         response = client.get(f"{PLACE}?limit=3")
         assert response.status_code == 200, response.get_json()
-        assert desk.asked == [("peek", QUEUE, 3)]
+        assert desk.asked == [("each", QUEUE)]
         assert response.get_json()["queue"] == QUEUE
         [shown] = response.get_json()["letters"]
         return dict(shown)
@@ -370,15 +378,14 @@ class TestDeadLetter:
             "x-origin-exchange": "order_service.events",
         }
 
-        shown = self.shown(
-            client,
-            desk,
-            letter(
-                '{"name": "Grüße"}'.encode(), headers, message_id="event-1", type="ORDER_CREATED", correlation_id="c"
-            ),
+        whole = letter(
+            '{"name": "Grüße"}'.encode(), headers, message_id="event-1", type="ORDER_CREATED", correlation_id="c"
         )
 
+        shown = self.shown(client, desk, whole)
+
         assert shown == {
+            "id": fingerprint(whole),
             "eventId": "event-1",
             "type": "ORDER_CREATED",
             "correlationId": "c",
@@ -439,12 +446,12 @@ class TestDeadLetter:
         assert "bottom" not in str(shown["deep"])
 
     def test_an_unknown_queue_has_none(self, client: FlaskClient, desk: FakeDesk) -> None:
-        desk.answers["peek"] = DeadLettersNotFound("no such queue", {"queue": QUEUE})
+        desk.answers["each"] = DeadLettersNotFound("no such queue", {"queue": QUEUE})
 
         response = client.get(PLACE)
 
         assert (response.status_code, response.get_json()["code"]) == (404, "dead_letters_not_found")
-        assert desk.asked == [("peek", QUEUE, 50)]
+        assert desk.asked == [("each", QUEUE)]
 
 
 class TestMoving:
