@@ -28,7 +28,6 @@ NOT_FOR_CLIENTS = {
     "chaos_error",
     "chaos_refusal",
     "retries_exhausted",
-    "provider_unavailable",
     "misconfigured",
     "topology_missing",
 }

@@ -146,7 +146,7 @@ def test_replicas_get_names_of_their_own(folder: StackFolder, state: StackState)
         "order_service-3",
     ]
     assert "payment_relay" not in names
-    assert names[-2:] == ["psp", "gateway"]
+    assert names[-3:] == ["psp", "gateway", "reconciler"]
 
 
 @pytest.mark.parametrize("replicas", [{"gateway": 2}, {"psp": 2}, {"nobody": 1}, {"order_service": -1}])
