@@ -128,7 +128,7 @@ def application_processes(folder: StackFolder, state: StackState) -> list[Proces
     reconciler = ProcessSpec(
         name=RECONCILER,
         command=(sys.executable, "-m", "ops.reconciler"),
-        environment=reconciler_environment(folder, state),
+        environment={**reconciler_environment(folder, state), **_metrics_environment(state, RECONCILER)},
         stage=RECONCILER_STAGE,
     )
     return [*specs, psp, gateway, reconciler]
@@ -136,7 +136,8 @@ def application_processes(folder: StackFolder, state: StackState) -> list[Proces
 
 def probed_names(replicas: Mapping[str, int]) -> list[str]:
     """The processes that have a port for metrics and health; the gateway answers on its own."""
-    return [replica for name in REPLICABLE for replica in replica_names(name, replicas.get(name, 1))] + [PSP]
+    services = [replica for name in REPLICABLE for replica in replica_names(name, replicas.get(name, 1))]
+    return [*services, PSP, RECONCILER]
 
 
 def _metrics_environment(state: StackState, name: str) -> dict[str, str]:

@@ -31,6 +31,8 @@ from ops.reconciler_token import token_source
 from shared.config import Source
 from shared.errors import Misconfigured
 from shared.logs import configure_logs, get_logger
+from shared.metrics import collect_from
+from shared.probes import Probes, Report, serve_probes
 
 log = get_logger(__name__)
 
@@ -40,7 +42,7 @@ _LONGEST_PAUSE_S = 60.0
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """``share``: of each second, how much of it a pass may keep the system busy. ``metrics_port`` 0: no figures."""
+    """``share``: of each second, how much of it a pass may keep the system busy."""
 
     gateway_url: str
     every_s: float
@@ -48,7 +50,6 @@ class Settings:
     quiet_s: int
     share: float
     state_file: Path | None
-    metrics_port: int
 
     @classmethod
     def read(cls, source: Source) -> Settings:
@@ -63,7 +64,6 @@ class Settings:
             quiet_s=source.count("RECONCILE_QUIET_S", 30),
             share=share,
             state_file=Path(state_file) if state_file else None,
-            metrics_port=int(source.text("METRICS_PORT", "0")),
         )
 
 
@@ -176,6 +176,11 @@ class _Stopped(Exception):
     """The process is to end in the middle of a pass."""
 
 
+def _alive() -> Report:
+    """It waits most of the time, and each of its questions has an end."""
+    return Report(is_good=True, parts={})
+
+
 def main() -> int:
     source = Source(values=os.environ)
     try:
@@ -195,8 +200,8 @@ def main() -> int:
     gateway = GatewayClient(settings.gateway_url, lambda *_: {"Authorization": f"Bearer {give_token()}"})
     state = State.load(settings.state_file)
     figures = Figures()
-    if settings.metrics_port:
-        figures.serve(settings.metrics_port)
+    collect_from(figures.registry)
+    serve_probes(source, "reconciler", Probes(live=_alive, ready=figures.ready))
     log.info("reconciler_started", every_s=settings.every_s, share=settings.share)
     operator = OperatorClient(gateway)
     Reconciler(operator=operator, settings=settings, figures=figures, wait=ending.wait, state=state).run()

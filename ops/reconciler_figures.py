@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from shared.probes import Report
 
 
 class Figures:
@@ -22,14 +24,18 @@ class Figures:
         self._at = Gauge(f"{prefix}_last_pass_timestamp_seconds", "When a pass ended last", registry=self.registry)
         self._seconds = Gauge(f"{prefix}_last_pass_seconds", "How long it took", registry=self.registry)
         self._codes: set[str] = set()
+        self._last = "none yet"
 
-    def serve(self, port: int) -> None:
-        start_http_server(port, registry=self.registry)
+    def ready(self) -> Report:
+        """Whether the last pass came to its end: what it found is no matter of health."""
+        return Report(is_good=self._last != "failed", parts={"lastPass": self._last})
 
     def failed(self) -> None:
+        self._last = "failed"
         self._failed.inc()
 
     def ended(self, found: Mapping[str, int], checked: Mapping[str, int], unsettled: int, seconds: float) -> None:
+        self._last = "made"
         self._codes |= set(found)
         for code in self._codes:
             self._found.labels(code).set(found.get(code, 0))

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from order_service import queries, reading
+from order_service import archive, queries, reading
 from order_service.access import order_not_found
 from order_service.deadlines import waits_for
 from order_service.handlers import SERVICE, Changes, timeline_row
@@ -46,7 +46,8 @@ where cast(:after as uuid) is null or id > cast(:after as uuid) order by id limi
 )
 _UNHEARD = text("""
 select r.id from json_to_recordset(cast(:rows as json)) as r(id uuid, at timestamptz) left join orders o on o.id = r.id
-where o.id is null or o.updated_at < r.at
+where (o.id is null or o.updated_at < r.at)
+  and not exists (select 1 from archived_orders a where a.id = r.id)
 """)
 _ITEMS = text("select order_id, item, quantity from order_items where order_id = any(cast(:ids as uuid[]))")
 _RETURNS = text("""
@@ -81,12 +82,24 @@ def walk(tx: Transaction, caller: Identity, **wanted: Any) -> dict[str, Any]:
 
 
 def sides(tx: Transaction, caller: Identity, order_ids: Any) -> list[dict[str, Any]]:
-    """What is known of each of these orders; of an unknown one there is nothing. Raises Forbidden, InvalidRequest."""
+    """What is known of each of these orders; of an unknown one there is nothing. Raises Forbidden, InvalidRequest.
+
+    Of an archived one only that it is: it was whole when it was put away.
+    """
     reconciliation.refuse_all_but_operators(caller)
     ids = read_ids("orderIds", order_ids)
     orders = reading.order_rows(tx, [UUID(id_) for id_ in ids])
     items, returns, gaps = (_by_order(tx.fetch(statement, ids=ids)) for statement in (_ITEMS, _RETURNS, _GAPS))
-    return [_side(tx, *orders[id_], items[id_], returns[id_], gaps[id_]) for id_ in orders]
+    archived = archive.known(tx, [UUID(id_) for id_ in ids if UUID(id_) not in orders])
+    return [
+        *(_side(tx, *orders[id_], items[id_], returns[id_], gaps[id_]) for id_ in orders),
+        *(_archived(id_) for id_ in sorted(archived)),
+    ]
+
+
+def _archived(order_id: UUID) -> dict[str, Any]:
+    nothing: dict[str, Any] = {"waitsFor": None, "flag": None, "deadlineAt": None, "isOverdue": False}
+    return {"orderId": str(order_id), "isArchived": True, "quietForS": reconciliation.LONGEST_AGO_S, **nothing}
 
 
 def unheard(tx: Transaction, caller: Identity, changes: Any) -> list[str]:
@@ -162,7 +175,8 @@ def say_again(
     """{"did", "replayed"}: publish this order's newest event of that type once more.
 
     Of an order that nobody placed, ORDER_CANCELLED: whoever holds something for it lets go. Raises Forbidden,
-    InvalidRequest, OrderNotFound, Conflict where the event is not true (any more), and what `once` raises.
+    InvalidRequest, OrderNotFound, OrderArchived, Conflict where the event is not true (any more), and what `once`
+    raises.
     """
     reconciliation.refuse_all_but_operators(caller)
     check_request_ids(idempotency_key, correlation_id)
@@ -172,7 +186,7 @@ def say_again(
         raise InvalidRequest("no such event", {"errors": {"eventType": [f"one of {', '.join(SAID_AGAIN)}"]}})
 
     def run() -> dict[str, Any]:
-        event_id = _say_again(tx, id_, event_type, of_return, correlation_id)
+        event_id = _say_again(tx, caller, id_, event_type, of_return, correlation_id)
         after = {"eventType": event_type, "eventId": str(event_id), "returnId": of_return, "why": why}
         audit.record(tx, caller, "repair_order", "order", id_, request_id=correlation_id, after=after)
         return {"did": f"{event_type} said once more, as event {event_id}"}
@@ -183,7 +197,12 @@ def say_again(
 
 
 def _say_again(
-    tx: Transaction, order_id: UUID, event_type: str, return_id: str | None, correlation_id: str | None
+    tx: Transaction,
+    caller: Identity,
+    order_id: UUID,
+    event_type: str,
+    return_id: str | None,
+    correlation_id: str | None,
 ) -> UUID:
     found = queries.order_for_update(tx, order_id)
     if found is not None:
@@ -196,6 +215,8 @@ def _say_again(
         if payload is None:
             raise Conflict(f"the order never said {event_type}", {"status": order.status})
         return _emit(tx, order_id, event_type, payload, correlation_id or row["correlation_id"])
+    # Not unknown: cancelling it would give its money back.
+    archive.refuse_archived(tx, caller, order_id)
     if event_type != "ORDER_CANCELLED":
         raise order_not_found(order_id)
     payload = _cancelled(order_id, CancelReason.UNKNOWN_ORDER)

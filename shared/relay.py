@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -93,12 +93,13 @@ class RelaySettings:
 
 @dataclass(frozen=True, kw_only=True)
 class RelayState:
-    """``silent_s``: how long ago the relay last went round. One on standby needs no broker."""
+    """``silent_s``: how long ago the relay last went round. One on standby needs no broker. ``chaos``: what is on."""
 
     is_active: bool
     has_database: bool
     has_broker: bool
     silent_s: float
+    chaos: Sequence[Mapping[str, Any]]
 
 
 class Relay:
@@ -124,6 +125,7 @@ class Relay:
             has_database=self._connection is not None,
             has_broker=self._publisher.is_open,
             silent_s=time.monotonic() - self._beat_at,
+            chaos=self._chaos.marks(),
         )
 
     def stop(self) -> None:

@@ -30,4 +30,5 @@ def _ready(relay: Relay) -> Report:
         "database": "up" if state.has_database else "down",
         "broker": broker,
     }
-    return Report(is_good="down" not in parts.values(), parts=parts)
+    marks = {"chaos": state.chaos} if state.chaos else {}
+    return Report(is_good="down" not in parts.values(), parts={**parts, **marks})

@@ -11,6 +11,7 @@ from typing import Any
 from nameko_sqlalchemy import Database
 
 from shared.database import SessionFactory
+from shared.messaging.chaos_watch import ChaosWatch
 from shared.messaging.message_loop import MessageLoop
 from shared.metrics import collect_from, gauge
 from shared.probes import Probes, Report
@@ -31,7 +32,8 @@ def probes_of(container: Any, figures: Iterable[TableFigure]) -> Probes:
     collect_from(tables)
     _BROKER_CONNECTED.set_function(lambda: loop.is_connected)
     _LOOP_SILENT.set_function(lambda: loop.silent_s)
-    return Probes(live=lambda: _live(loop), ready=lambda: _ready(loop, tables))
+    chaos: ChaosWatch | None = container.shared_extensions.get(ChaosWatch)
+    return Probes(live=lambda: _live(loop), ready=lambda: _ready(loop, tables, chaos))
 
 
 def _live(loop: MessageLoop) -> Report:
@@ -39,10 +41,13 @@ def _live(loop: MessageLoop) -> Report:
     return Report(is_good=silent_s < LIVE_WITHIN_S, parts={"messageLoopSilentSeconds": silent_s})
 
 
-def _ready(loop: MessageLoop, tables: TableFigures) -> Report:
+def _ready(loop: MessageLoop, tables: TableFigures, chaos: ChaosWatch | None) -> Report:
+    """Trouble that is made on purpose is shown, and judged by what comes of it."""
     parts = {"database": _word(tables.ask().is_up), "broker": _word(loop.is_connected)}
     draining = {"draining": True} if loop.is_draining else {}
-    return Report(is_good=set(parts.values()) == {"up"}, parts={**parts, **draining})
+    marks = chaos.memory.marks() if chaos else []
+    shown = {**parts, **draining, **({"chaos": marks} if marks else {})}
+    return Report(is_good=set(parts.values()) == {"up"}, parts=shown)
 
 
 def _word(is_up: bool) -> str:

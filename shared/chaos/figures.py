@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Set
 
-from prometheus_client import Counter, Gauge
+from shared.metrics import counter, gauge
 
-ACTIVE = Gauge("ordersaga_chaos_active", "Chaos switches that this process has in hand", ["kind", "target"])
-ACTS = Counter("ordersaga_chaos_acts", "How often this process has made trouble on purpose", ["kind"])
+ACTIVE = gauge("ordersaga_chaos_active", "Chaos switches that this process has in hand", ("kind", "target"))
+ACTS = counter("ordersaga_chaos_acts", "How often this process has made trouble on purpose", ("kind",))
 
 Names = Set[tuple[str, str]]
 """Kind and target of switches."""

@@ -22,6 +22,7 @@ import inventory_service.figures
 import order_service.figures
 import payment_service.figures
 import payment_service.psp_server
+import shared.chaos.figures
 import shared.inbox
 import shared.messaging.figures
 import shared.relay
