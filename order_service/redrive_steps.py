@@ -64,7 +64,9 @@ def plan_redrive(
     # Only what was looked at: more of the selection may have come into reach meanwhile.
     before = [queries.letter_of(r) for r in queries.in_work(tx, row.id, _upcoming(row)) if r.number in seen]
     believed = [believe(letter, _sight(seen[letter.number]), tx.now) for letter in before]
-    planned = plan(queries.run_of(row), believed, tx.now)
+    counts = queries.counts(tx, [row.id])[row.id]
+    open_letters = sum(counts.get(state, 0) for state in (LetterState.SELECTED, *ON_THE_WAY))
+    planned = plan(queries.run_of(row), believed, tx.now, are_more=open_letters > len(before))
     rows = [_letter_row(_sending(letter, tx) if letter.number in planned.batch else letter) for letter in believed]
     changed = [r for r, letter in zip(rows, before, strict=True) if r != _letter_row(letter)]
     for r in changed:

@@ -162,10 +162,10 @@ def _no_outcome(sight: Sight) -> str:
     return f"neither applied nor a dead letter again after {PATIENCE.seconds} s"
 
 
-def plan(run: Run, letters: Sequence[Letter], now: datetime) -> Plan:
+def plan(run: Run, letters: Sequence[Letter], now: datetime, *, are_more: bool = False) -> Plan:
     """What comes next. ``letters``: those on their way and the next ones of the selection, as they are believed to be.
 
-    The selection is at its end when none of ``letters`` is left.
+    ``are_more``: others of the selection, which were not looked at, have not ended either.
     """
     bad = [letter for letter in letters if letter.state in ENDED_BADLY]
     if bad:
@@ -176,7 +176,7 @@ def plan(run: Run, letters: Sequence[Letter], now: datetime) -> Plan:
         return Plan(run=run, step=Step.AWAIT, wait_s=POLL_S)
     left = [letter for letter in letters if letter.state is LetterState.SELECTED]
     if not left:
-        return _ended(run, RunState.DONE, Step.DONE)
+        return Plan(run=run, step=Step.MISSING) if are_more else _ended(run, RunState.DONE, Step.DONE)
     if now < run.next_at:
         return Plan(run=run, step=Step.PACE, wait_s=(run.next_at - now).total_seconds())
     there = [letter.number for letter in left if letter.since is None]

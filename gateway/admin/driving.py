@@ -23,6 +23,7 @@ from shared.errors import BrokerUnavailable, OrderSagaError
 
 SENDING_LIMIT_S = 8.0
 """Less than the lease that the order service gives for it."""
+MOST_QUEUES = 3
 _SELECTED = "SELECTED"
 
 Work = Mapping[str, Any]
@@ -49,6 +50,7 @@ def advance(run_id: str) -> dict[str, Any]:
 
 def _drive(run_id: str, lease: str, letters: Sequence[Work]) -> dict[str, Any]:
     outcomes: list[dict[str, Any]] = []
+    letters = _of_few_queues(letters)
     with desk().in_hand(_wanted(letters)) as hands:
         planned = _ask("plan_redrive", run_id=run_id, lease=lease, sights=_sights(letters, hands))
         batch = [letter for letter in letters if letter["number"] in planned["batch"]]
@@ -75,6 +77,14 @@ def _record(run_id: str, lease: str, outcomes: Sequence[Mapping[str, Any]]) -> A
 
 def _told(answer: Mapping[str, Any], sent: int) -> dict[str, Any]:
     return {"redrive": answer["redrive"], "step": answer["step"], "waitS": answer["waitS"], "sent": sent}
+
+
+def _of_few_queues(letters: Sequence[Work]) -> list[Work]:
+    """All that are on their way; of the next ones those of as many queues as can be looked at within a lease."""
+    on_the_way = [letter for letter in letters if letter["state"] != _SELECTED]
+    upcoming = [letter for letter in letters if letter["state"] == _SELECTED]
+    queues = queues_of(upcoming, "queue")[:MOST_QUEUES]
+    return [*on_the_way, *(letter for letter in upcoming if letter["queue"] in queues)]
 
 
 def _wanted(letters: Sequence[Work]) -> dict[str, list[str]]:

@@ -290,6 +290,19 @@ class TestFailingAgain:
 
         assert (done["state"], done["letters"]["gone"]) == ("DONE", 2)
 
+    def test_what_follows_many_that_are_gone_is_sent_all_the_same(
+        self, stack_environment: Mapping[str, str], broker: Broker, databases: Databases, client: FlaskClient, item: str
+    ) -> None:
+        _bury_good(broker, item, 45)
+        run = _create(client)
+        _depth_is(broker, DEAD, 45)
+        DeadLetters(stack_environment["AMQP_URI"], WORK_QUEUES).discard(QUEUE, 40)
+
+        done = _drive(client, run, timeout_s=120)[-1]["redrive"]
+
+        assert (done["state"], done["letters"]["gone"], done["letters"]["applied"]) == ("DONE", 40, 5)
+        assert _reserved(databases, item) == 5
+
     def test_nothing_selected_is_a_refusal(self, client: FlaskClient) -> None:
         response = client.post(REDRIVES, json={"filter": {"error": "none"}}, headers=_key())
 

@@ -251,6 +251,16 @@ class TestOneStep:
         first, *_ = self.said(services, "record_redrive")
         assert [outcome["number"] for outcome in first["outcomes"]] == [0]
 
+    def test_a_few_queues_are_looked_at_in_a_step_but_all_of_what_is_on_its_way(self, services: FakeServices) -> None:
+        queues = [f"inventory_service.E{number}" for number in range(6)]
+        desk = Desk({queue: [] for queue in queues})
+        states = ["SELECTED"] * 5 + ["SENT"]
+        letters = [work(n, letter(), states[n], queue=q, destination=q) for n, q in enumerate(queues)]
+
+        self.advance(services, desk, letters, [])
+
+        assert sorted(desk.wanted) == [queues[0], queues[1], queues[2], queues[5]]
+
     def test_a_queue_that_takes_no_more_ends_the_batch(self, services: FakeServices) -> None:
         ones = [letter(message_id=str(number)) for number in range(3)]
         desk = Desk({QUEUE: ones})

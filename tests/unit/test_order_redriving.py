@@ -161,6 +161,11 @@ class TestPlanning:
 
         assert (planned.step, planned.run.state, planned.run.reason) == (Step.DONE, RunState.DONE, None)
 
+    def test_it_is_not_done_while_others_were_not_looked_at(self) -> None:
+        planned = plan(run_with(), letters(LetterState.GONE), NOW, are_more=True)
+
+        assert (planned.step, planned.run.state, planned.batch) == (Step.MISSING, RunState.RUNNING, ())
+
     def test_resumed_it_begins_with_one_again(self) -> None:
         stopped = replace(run_with(size=10), state=RunState.STOPPED, reason="failed_again", detail="bad")
 
