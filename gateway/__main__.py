@@ -23,6 +23,7 @@ from shared.config import Source
 from shared.errors import Misconfigured
 from shared.logs import configure_logs
 from shared.messaging.dead_letters import DeadLetters
+from shared.tracing import close_tracing, configure_tracing
 
 
 def main() -> int:
@@ -42,6 +43,7 @@ def main() -> int:
     def load_app(is_stopping: Callable[[], bool]) -> Flask:
         # In the worker, after the fork: each has its own copy of the client and starts its own thread.
         client.start()
+        configure_tracing("gateway", os.environ)
         return create_app(settings.http, client, auth, dead_letters=dead_letters, is_stopping=is_stopping)
 
     try:
@@ -50,7 +52,12 @@ def main() -> int:
     except OSError as error:
         sys.stderr.write(f"gateway: {error}\n")
         return 1
-    GatewayServer(settings, listener, load_app, client.close, figures).run()
+
+    def end_worker() -> None:
+        client.close()
+        close_tracing()
+
+    GatewayServer(settings, listener, load_app, end_worker, figures).run()
     return 0
 
 

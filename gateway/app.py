@@ -21,9 +21,11 @@ from gateway.metrics import MeasuredServices, Metrics, install_metrics
 from gateway.openapi import create_api
 from gateway.placing import OrderPlacer, register_placer
 from gateway.request_id import install_request_ids
+from gateway.request_log import install_request_log
 from gateway.security_headers import install_security_headers
 from gateway.services import Services, register_services
 from gateway.settings import HttpSettings
+from gateway.traces import install_traces, traced
 
 
 def create_app(
@@ -43,9 +45,10 @@ def create_app(
     app = Flask("gateway", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.config[health.TIMEOUT_SETTING] = settings.health_timeout_s
+    install_request_log(app)
     figures = Metrics()
     install_metrics(app, figures)
-    measured = MeasuredServices(services, figures)
+    measured = traced(MeasuredServices(services, figures))
     register_services(app, measured)
     health.register_health(app)
     register_placer(app, OrderPlacer(measured, timeout_s=settings.place_timeout_s, on_batch=figures.batch))
@@ -53,6 +56,7 @@ def create_app(
     register_desk(app, dead_letters)
     install_security_headers(app)
     install_request_ids(app)
+    install_traces(app)
     api = create_api(app)
     install_guard(app, auth.verifier)
     install_limits(app, settings.rate_limits)

@@ -18,6 +18,7 @@ from gateway.openapi import ApiBlueprint
 from gateway.paths import as_uuid, uuid_parameter
 from gateway.placing import place_order_together
 from gateway.request_id import request_id
+from gateway.request_log import about_order
 from gateway.responses import json_response
 from gateway.schemas import Cancellation, Expansion, Fulfilment, NewOrder, NewReturn, Nothing, OrderQuery
 from gateway.services import ORDER_SERVICE, services
@@ -175,6 +176,7 @@ def return_order(goods: dict[str, Any], order_id: str) -> Response:
 
 def _accepted(body: Any, order_id: str, *, replayed: bool) -> Response:
     """202: the order at Location shows what comes of it."""
+    about_order(order_id)
     location = url_for("orders.get_order", order_id=order_id)
     return json_response(body, 202, {"Location": location} | idempotency.replay_header(replayed))
 

@@ -23,6 +23,7 @@ from gateway.entry_errors import entry_error
 from gateway.services import ORDER_SERVICE, CallTimedOut, ServiceFailed, Services, ServiceUnavailable
 from shared.errors import OrderSagaError, PermanentError
 from shared.identity import Identity
+from shared.tracing import current_traceparent
 
 MOST_ORDERS = 100
 # An order with a hundred lines takes as long as a hundred small ones.
@@ -182,7 +183,9 @@ class OrderPlacer:
 
 
 def _entry(order: dict[str, Any], key: str | None, correlation_id: str, caller: Identity) -> dict[str, Any]:
-    entry = {"order": order, "idempotencyKey": key, "correlationId": correlation_id}
+    entry: dict[str, Any] = {"order": order, "idempotencyKey": key, "correlationId": correlation_id}
+    if (traceparent := current_traceparent()) is not None:
+        entry["traceparent"] = traceparent
     return entry if caller.is_trusted else {**entry, "identity": caller.header()}
 
 

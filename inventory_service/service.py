@@ -24,6 +24,7 @@ from shared.messaging.chaos_watch import ChaosProvider
 from shared.messaging.rpc import rpc
 from shared.settings_provider import SettingsProvider
 from shared.timer import EVERY_MINUTE, EVERY_SECOND, timer
+from shared.trace_provider import TraceProvider
 
 
 class InventoryService:
@@ -34,6 +35,7 @@ class InventoryService:
     settings = SettingsProvider()
     caller = CallerProvider()
     chaos = ChaosProvider()
+    traces = TraceProvider()
 
     # Requests
 

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from ops.folder import StackFolder
-from ops.processes import ProcessSpec, base_environment, send, send_group, spawn
+from ops.processes import ProcessSpec, base_environment, send, send_group, shorten, spawn
 
 logger = logging.getLogger("ordersaga.supervisor")
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.2, 10.0
@@ -53,6 +53,8 @@ class Child:
         if self._process is None and now >= self.next_start:
             self._start(now)
             return True
+        if shorten(self._folder.log(self.spec.name)):
+            logger.info("log_shortened name=%s", self.spec.name)
         return died
 
     def _pause_after_death(self, *, alive_s: float) -> float:

@@ -10,11 +10,13 @@ import os
 import shlex
 import sys
 from pathlib import Path
+from typing import IO
+from uuid import UUID
 
 import click
 from rich.console import Console
 
-from ops import alerts, chaos, dead_letters, display, psp, reconcile, sagas, tokens
+from ops import alerts, chaos, dead_letters, display, order_logs, psp, reconcile, sagas, tokens
 from ops.audit import audit
 from ops.command_line import console, pairs, readable_errors
 from ops.databases import driver_url
@@ -121,16 +123,34 @@ def status(stack: Stack, as_json: bool) -> None:
 @click.argument("names", nargs=-1)
 @click.option("-n", "--lines", default=30, show_default=True, help="Last lines of each log.")
 @click.option("-f", "--follow", "following", is_flag=True, help="Go on until interrupted.")
+@click.option("--order", "order_id", type=click.UUID, help="All that was said of this order, by time.")
+@click.option("--json", "as_json", is_flag=True, help="With --order: a JSON object a line.")
+@click.option("--from", "source", type=click.File("rb"), help="With --order: lines from there, - for stdin.")
 @click.pass_obj
 @readable_errors
-def logs(stack: Stack, names: tuple[str, ...], lines: int, following: bool) -> None:
-    """Show the logs of all processes, or of those named."""
+def logs(
+    stack: Stack,
+    names: tuple[str, ...],
+    lines: int,
+    following: bool,
+    order_id: UUID | None,
+    as_json: bool,
+    source: IO[bytes] | None,
+) -> None:
+    """Show the logs of all processes, or of those named; or one order's way through all of them.
+
+    What a container logs: docker compose logs --no-log-prefix | ordersaga logs --order ID --from -
+    """
     known = stack.log_names()
     unknown = [name for name in names if name not in known]
     if unknown:
         raise StackError(f"no log of {unknown[0]}", hint=f"there are: {', '.join(known) or 'none yet'}")
     chosen = {name: stack.log(name) for name in names or known}
-    if following:
+    if order_id is not None:
+        order_logs.show_order(stack, str(order_id), chosen, source=source, following=following, as_json=as_json)
+    elif as_json or source is not None:
+        raise click.UsageError("--json and --from go with --order")
+    elif following:
         follow(chosen, lines, click.echo)
     else:
         show(chosen, lines, click.echo)

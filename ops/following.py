@@ -21,7 +21,7 @@ def show(logs: Mapping[str, Path], lines: int, echo: Echo) -> None:
 def follow(logs: Mapping[str, Path], lines: int, echo: Echo) -> None:
     """Show, then go on with what is added, until interrupted; a rotated log is opened anew."""
     show(logs, lines, echo)
-    tails = {name: _Tail(path) for name, path in logs.items()}
+    tails = {name: Tail(path) for name, path in logs.items()}
     while True:
         for name, tail in tails.items():
             for line in tail.new_lines():
@@ -33,7 +33,7 @@ def _labelled(name: str, line: str, *, several: bool) -> str:
     return f"{name:<18} {line}" if several else line
 
 
-class _Tail:
+class Tail:
     """What was added to a file since the last look."""
 
     def __init__(self, path: Path) -> None:

@@ -5,6 +5,7 @@ that carries it is ever signalled, so a recycled pid never costs a stranger its 
 ORDERSAGA_STACK: that one is set by people in their shells, and would mark the shell itself.)
 """
 
+import errno
 import os
 import pwd
 import signal
@@ -20,6 +21,9 @@ from ops.waiting import holds_within
 OWNER_MARKER = "ORDERSAGA_OWNER"
 NAME_MARKER = "ORDERSAGA_PROCESS"
 _LOG_ROTATED_AT_BYTES = 20 * 1024 * 1024
+# At full load services, relays and gateway write about a megabyte in a second, each a part of it.
+_LOG_SHORTENED_AT_BYTES = 100 * 1024 * 1024
+_COPIED_BYTES = 1024 * 1024
 # epmd is one daemon for all Erlang nodes of the machine; it inherits the marker of the node that started it.
 _SHARED_PROGRAMS = frozenset({"epmd"})
 
@@ -126,6 +130,27 @@ def rotate(log: Path) -> None:
     with suppress(OSError):
         if log.stat().st_size > _LOG_ROTATED_AT_BYTES:
             log.replace(log.with_suffix(".log.1"))
+
+
+def shorten(log: Path) -> bool:
+    """Move what a log that is being written to has grown too big by into its old generation; whether it had.
+
+    Its writers append, so they go on at its new end. What they write between the last look and the cut is lost.
+    """
+    old = log.with_suffix(".log.1")
+    try:
+        if log.stat().st_size <= _LOG_SHORTENED_AT_BYTES:
+            return False
+        with log.open("rb") as written, old.open("wb") as kept:
+            while part := written.read(_COPIED_BYTES):
+                kept.write(part)
+        os.truncate(log, 0)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            with suppress(OSError):
+                old.unlink(missing_ok=True)
+        return False
+    return True
 
 
 @dataclass(frozen=True, kw_only=True)

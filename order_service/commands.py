@@ -134,8 +134,9 @@ def _ask(tx: Transaction, locked: _Locked, request: Asked, settings: Settings, *
     if not decision.applied:
         return None
     changes = Changes()
-    correlation_id = locked.asking.correlation_id or locked.row["correlation_id"]
-    cause = record_own(tx, changes, order, decision, name, correlation_id, **said)
+    saga = locked.row["correlation_id"]
+    correlation_id = locked.asking.correlation_id or saga
+    cause = record_own(tx, changes, order, decision, name, correlation_id, saga=saga, **said)
     return _Granted(locked=locked, order=decision.order, changes=changes, cause=cause)
 
 

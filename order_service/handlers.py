@@ -29,7 +29,7 @@ from order_service.returns import ReturnStatus
 from order_service.schemas import PUBLISHED, PriceListEntry
 from order_service.settings import Settings
 from order_service.states import CancelReason, Order, OrderStatus
-from shared import outbox
+from shared import outbox, tracing
 from shared.database import Sessions, Transaction, in_rounds
 from shared.envelope import Envelope, Outgoing, Received, caused_by
 from shared.publications import Publications
@@ -59,6 +59,7 @@ class Changes:
         *,
         cause: Envelope | None,
         correlation_id: str,
+        traceparent: str | None = None,
         **body: Any,
     ) -> Envelope:
         """Record an event of our own: in the outbox, and in the timeline of its order."""
@@ -69,6 +70,7 @@ class Changes:
             now=tx.now,
             cause=cause,
             correlation_id=correlation_id,
+            traceparent=traceparent,
         )
         self.outgoing.append(event)
         self.timeline.append(timeline_row(event.envelope, order_id, event.payload, decision="emitted", note=""))
@@ -226,7 +228,8 @@ def watch_deadlines(tx: Transaction, settings: Settings) -> int:
     for order, correlation_id in due:
         happening = what_is_due(order, tx.now)
         decision = decide(order, happening, now=tx.now, rules=settings.rules)
-        record_own(tx, changes, order, decision, _CLOCK_NAMES[type(happening)], correlation_id)
+        name = _CLOCK_NAMES[type(happening)]
+        record_own(tx, changes, order, decision, name, correlation_id, saga=correlation_id)
         if decision.republish:
             nudged.append(order.id)
     if nudged:
@@ -245,6 +248,7 @@ def once_more(row: Any) -> Outgoing:
         causation_id=row.causation_id,
         occurred_at=row.occurred_at,
         schema_version=PUBLISHED[row.event_type].schema_version,
+        traceparent=tracing.of_order(row.order_id, row.correlation_id),
     )
     return Outgoing(envelope=envelope, aggregate_id=str(row.order_id), payload=row.payload)
 
@@ -256,10 +260,22 @@ def record_own(
     decision: Decision,
     name: str,
     correlation_id: str,
+    *,
+    saga: str,
     **said: Any,
 ) -> Envelope:
-    """Something that happened here and is never published. It is in the timeline as the cause of what follows."""
-    cause = caused_by(None, type=name, source=SERVICE, now=tx.now, correlation_id=correlation_id)
+    """Something that happened here and is never published. It is in the timeline as the cause of what follows.
+
+    ``saga`` is the correlation id under which the order was placed: the name of its trace.
+    """
+    cause = caused_by(
+        None,
+        type=name,
+        source=SERVICE,
+        now=tx.now,
+        correlation_id=correlation_id,
+        traceparent=tracing.happened(name, order.id, saga),
+    )
     payload = {"id": str(order.id), **said}
     changes.timeline.append(timeline_row(cause, order.id, payload, decision=_word(decision), note=decision.note))
     _record_decision(tx, changes, order, decision, cause)

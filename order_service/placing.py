@@ -21,7 +21,7 @@ from order_service.handlers import Changes
 from order_service.pricing import CannotPlace, Priced, Product, check_price, price_order
 from order_service.schemas import OrderSummaryView, PlaceOrder
 from order_service.settings import Settings
-from shared import idempotency
+from shared import idempotency, tracing
 from shared.database import Transaction
 from shared.envelope import new_id
 from shared.errors import (
@@ -52,13 +52,14 @@ _TWICE = idempotency.Claim(error=IdempotencyKeyInProgress("the same key comes tw
 class Request:
     """One order to place. ``hash`` stands for the payload: the same key with another hash is refused.
 
-    ``key`` is the caller's own (idempotency.owned_key).
+    ``key`` is the caller's own (idempotency.owned_key), ``traceparent`` the trace of the HTTP request.
     """
 
     order: PlaceOrder
     hash: str
     key: str | None = None
     correlation_id: str | None = None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -172,6 +173,7 @@ class _New:
             order_id,
             cause=None,
             correlation_id=correlation_id,
+            traceparent=tracing.order_placed(order_id, correlation_id, request.traceparent),
             user_id=wanted.user_id,
             items=priced.lines,
             price=priced.price,

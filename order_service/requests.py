@@ -32,6 +32,10 @@ from shared.errors import InvalidRequest, OrderSagaError
 from shared.event_schema import load_request
 from shared.idempotency import check_request_ids, once, owned_key, request_hash
 from shared.identity import Identity, Party, read_identity
+from shared.logs import get_logger
+from shared.order_log import say_in_parts
+
+log = get_logger(__name__)
 
 MOST_AT_ONCE = 1000
 REQUESTERS = (Party.CUSTOMER, Party.SELLER, Party.OPERATOR)
@@ -40,7 +44,9 @@ _PLACE_ORDER, _FULFIL_ORDER, _RETURN_GOODS = PlaceOrderSchema(), FulfilOrderSche
 _ORDER, _RETURN = OrderView(), ReturnView()
 
 
-def read_request(caller: Identity, order: Any, idempotency_key: Any = None, correlation_id: Any = None) -> Request:
+def read_request(
+    caller: Identity, order: Any, idempotency_key: Any = None, correlation_id: Any = None, traceparent: Any = None
+) -> Request:
     """Raises InvalidRequest with the errors of every field, Forbidden for who may not order, or not in that name."""
     check_request_ids(idempotency_key, correlation_id)
     said = load_request(_PLACE_ORDER, order, "order")
@@ -52,11 +58,12 @@ def read_request(caller: Identity, order: Any, idempotency_key: Any = None, corr
         hash=request_hash({**order, "userId": user_id}),
         key=owned_key(caller, idempotency_key),
         correlation_id=correlation_id,
+        traceparent=traceparent,
     )
 
 
 def read_requests(caller: Identity, orders: Any) -> list[Request | OrderSagaError]:
-    """For bulk placing: each entry is {"order", "idempotencyKey"?, "correlationId"?, "identity"?}.
+    """For bulk placing: each entry is {"order", "idempotencyKey"?, "correlationId"?, "identity"?, "traceparent"?}.
 
     A bad one is its own refusal. ``identity`` (the text of Identity.header) is in whose name a trusted caller, such
     as the gateway, passes the entry on; from anybody else it counts for nothing.
@@ -71,7 +78,8 @@ def _read_entry(caller: Identity, entry: Any) -> Request | OrderSagaError:
         return InvalidRequest("each entry must be an object")
     try:
         customer = read_identity(entry.get("identity")) if caller.is_trusted else caller
-        return read_request(customer, entry.get("order"), entry.get("idempotencyKey"), entry.get("correlationId"))
+        ids = (entry.get("idempotencyKey"), entry.get("correlationId"), entry.get("traceparent"))
+        return read_request(customer, entry.get("order"), *ids)
     except OrderSagaError as error:
         return error
 
@@ -81,6 +89,17 @@ def outcome_answer(outcome: Placed | OrderSagaError) -> dict[str, Any]:
     if isinstance(outcome, Placed):
         return {"order": outcome.summary, "replayed": outcome.replayed}
     return error_answer(outcome)
+
+
+def report_placed(requests: Sequence[Request], outcomes: Sequence[Placed | OrderSagaError]) -> None:
+    """Once they are committed: in the log, under which correlation id each new order goes."""
+    placed = [
+        (outcome.summary["id"], request.correlation_id)
+        for request, outcome in zip(requests, outcomes, strict=True)
+        if isinstance(outcome, Placed) and not outcome.replayed
+    ]
+    orders, correlation_ids = [id_ for id_, _ in placed], [correlation_id for _, correlation_id in placed]
+    say_in_parts(log, "orders_placed", {"orders": orders, "correlation_ids": correlation_ids})
 
 
 def error_answer(error: OrderSagaError) -> dict[str, Any]:

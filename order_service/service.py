@@ -41,6 +41,7 @@ from shared.messaging.chaos_watch import ChaosProvider
 from shared.messaging.rpc import rpc
 from shared.settings_provider import SettingsProvider
 from shared.timer import EVERY_MINUTE, EVERY_SECOND, timer
+from shared.trace_provider import TraceProvider
 
 
 class OrderService:
@@ -51,6 +52,7 @@ class OrderService:
     settings = SettingsProvider()
     caller = CallerProvider()
     chaos = ChaosProvider()
+    traces = TraceProvider()
 
     # Requests for orders
 
@@ -59,6 +61,7 @@ class OrderService:
         request = requests.read_request(self.caller, order, idempotency_key, correlation_id)
         with transaction(self.database) as tx:
             outcome = placing.place_orders(tx, [request], self.settings)[0]
+        requests.report_placed([request], [outcome])
         if isinstance(outcome, OrderSagaError):
             raise outcome
         return requests.outcome_answer(outcome)
@@ -68,10 +71,12 @@ class OrderService:
         read = requests.read_requests(self.caller, orders)
         valid = [request for request in read if isinstance(request, placing.Request)]
         with transaction(self.database) as tx:
-            outcomes = iter(placing.place_orders(tx, valid, self.settings))
+            outcomes = placing.place_orders(tx, valid, self.settings)
             # crash point: placing.uncommitted
         # crash point: placing.committed
-        return [requests.outcome_answer(next(outcomes) if isinstance(r, placing.Request) else r) for r in read]
+        requests.report_placed(valid, outcomes)
+        left = iter(outcomes)
+        return [requests.outcome_answer(next(left) if isinstance(r, placing.Request) else r) for r in read]
 
     @rpc
     def cancel_order(

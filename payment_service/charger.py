@@ -20,8 +20,10 @@ from payment_service.domain import PSP_TIMEOUT, WorkKind
 from payment_service.handlers import Result, Unanswered, Voided
 from payment_service.provider import VOIDED, Approved, Charge, Declined, PaymentProvider, Processing
 from payment_service.queries import Attempt
+from shared import tracing
 from shared.errors import ProviderUnavailable, TransientError
 from shared.logs import get_logger
+from shared.order_log import say_in_parts
 
 log = get_logger(__name__)
 
@@ -82,7 +84,9 @@ class Charger:
                 self._arrived = Event()
             batch, self._results = self._results[:RESULTS_AT_ONCE], self._results[RESULTS_AT_ONCE:]
             # crash point: charger.collected
-            if batch and (follow_up := self._save_for_certain(batch)):
+            follow_up = self._save_for_certain(batch) if batch else []
+            _report(batch)
+            if follow_up:
                 # Beside this thread: while the pool is full, answers go on being saved.
                 eventlet.spawn_n(self.submit, follow_up)
 
@@ -99,7 +103,8 @@ class Charger:
         # crash point: charger.leased
         began, is_called = time.monotonic(), True
         try:
-            answer = self._answer_to(attempt)
+            with tracing.calling(f"provider {attempt.kind.lower()}", attempt.order_id, attempt.correlation_id):
+                answer = self._answer_to(attempt)
         except CircuitOpen:
             # Said once when the circuit opened, not for each of those it keeps back.
             answer, is_called = Unanswered(), False
@@ -177,3 +182,13 @@ class Charger:
     def _wake_up(self) -> None:
         if not self._arrived.ready():
             self._arrived.send()
+
+
+def _report(results: Sequence[Result]) -> None:
+    columns: dict[str, list[object]] = {
+        "orders": [result.attempt.order_id for result in results],
+        "kinds": [result.attempt.kind for result in results],
+        "answers": [type(result.answer).__name__.lower() for result in results],
+        "attempts": [result.attempt.tries + 1 for result in results],
+    }
+    say_in_parts(log, "provider_answered", columns)

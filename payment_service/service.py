@@ -19,7 +19,7 @@ from payment_service import foresight, handlers, provider_requests, queries, rec
 from payment_service.charger import Charger
 from payment_service.models import Base
 from payment_service.psp_simulator import PspSimulator
-from shared import audit, idempotency, inbox, reconciliation
+from shared import audit, idempotency, inbox, reconciliation, tracing
 from shared.caller import CallerProvider
 from shared.chaos import requests as chaos_requests
 from shared.chaos.kinds import PROVIDER_TARGET, settings_of
@@ -35,6 +35,7 @@ from shared.messaging.chaos_watch import ChaosProvider, ChaosWatch
 from shared.messaging.rpc import rpc
 from shared.settings_provider import SETTINGS_KEY, SettingsProvider
 from shared.timer import EVERY_MINUTE, EVERY_SECOND, timer
+from shared.trace_provider import TraceProvider
 
 log = get_logger(__name__)
 
@@ -95,7 +96,12 @@ class Charging(DependencyProvider):
         return settings_of(self.chaos.memory.amounts(PROVIDER_TARGET)) if self.chaos.memory.is_on else {}
 
     def _save(self, results: Any) -> Any:
-        with self.lease_given_up_when_unsure(), transaction(self._sessions) as tx:
+        concerned = [(result.attempt.order_id, result.attempt.correlation_id) for result in results]
+        with (
+            tracing.together("save answers", concerned),
+            self.lease_given_up_when_unsure(),
+            transaction(self._sessions) as tx,
+        ):
             # crash point: charger.saving
             return handlers.record_results(tx, results, self._settings, self.worker_id)
 
@@ -139,6 +145,7 @@ class PaymentService:
     charging = Charging()
     caller = CallerProvider()
     chaos = ChaosProvider(calls_provider=True)
+    traces = TraceProvider()
 
     # Requests
 

@@ -94,8 +94,12 @@ def caused_by(
     now: datetime,
     correlation_id: str | None = None,
     schema_version: int = 1,
+    traceparent: str | None = None,
 ) -> Envelope:
-    """The envelope of a new event; correlation and trace are inherited from its cause where there is one."""
+    """The envelope of a new event; correlation and trace are inherited from its cause where there is one.
+
+    ``traceparent``: the trace of what has no cause among the events.
+    """
     event_id = new_id()
     return Envelope(
         event_id=event_id,
@@ -105,7 +109,7 @@ def caused_by(
         causation_id=cause.event_id if cause else None,
         occurred_at=now,
         schema_version=schema_version,
-        traceparent=cause.traceparent if cause else None,
+        traceparent=cause.traceparent if cause else traceparent,
     )
 
 

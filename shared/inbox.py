@@ -19,7 +19,11 @@ from shared.database import Sessions, Transaction, purge, transaction
 from shared.envelope import Received
 from shared.errors import Forbidden, InvalidRequest, OlderThanHorizon
 from shared.identity import Identity, Role
+from shared.logs import get_logger
 from shared.metrics import counter
+from shared.order_log import ids_of, say_in_parts
+
+log = get_logger(__name__)
 
 DUPLICATES = counter("ordersaga_inbox_duplicates", "Events that had been applied before", ("event",))
 
@@ -80,14 +84,18 @@ def claim(tx: Transaction, events: Sequence[Received[T]]) -> list[Received[T]]:
     if rows:
         tx.happens_at(rows[0].now)
     unseen = {row.event_id for row in rows}
-    fresh = []
+    fresh: list[Received[T]] = []
+    known: list[Received[T]] = []
     for event in events:
         if event.envelope.event_id in unseen:
             unseen.remove(event.envelope.event_id)
             fresh.append(event)
-    if len(fresh) < len(events):
+        else:
+            known.append(event)
+    if known:
         seen = DUPLICATES.labels(events[0].envelope.type)
-        tx.after_commit(partial(seen.inc, len(events) - len(fresh)))
+        tx.after_commit(partial(seen.inc, len(known)))
+        say_in_parts(log, "events_known_already", ids_of(known), type=events[0].envelope.type)
     return fresh
 
 

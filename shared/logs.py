@@ -5,11 +5,16 @@ Owns: where logs go (stderr) and their shape. Must not know: what is logged.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
+from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import structlog
+
+from shared.tracing import current_trace_id
 
 _NOISY = ("amqp", "kombu", "pika", "alembic.runtime.migration", "sqlalchemy")
 # Logs every failed worker with its traceback, and so with the payload; our entrypoints say what failed, without.
@@ -23,6 +28,7 @@ def configure_logs(*, process: str, level: str = "INFO", style: str = "json") ->
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _add_process(process),
+        _add_trace,
         structlog.processors.format_exc_info,
     ]
     renderer: Any = (
@@ -41,6 +47,7 @@ def configure_logs(*, process: str, level: str = "INFO", style: str = "json") ->
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
+    _express.process = process if style == "json" and logging.getLevelName(level) <= logging.INFO else None
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
@@ -55,6 +62,59 @@ def _add_process(process: str) -> Any:
         return event
 
     return add
+
+
+def _add_trace(_logger: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    if (trace_id := current_trace_id()) is not None:
+        event["trace_id"] = trace_id
+    return event
+
+
+class _Express:
+    """``process`` is None where lines must go the usual way: for a person, or not at all at this level."""
+
+    process: str | None = None
+
+
+_express = _Express()
+
+
+def say_often(log: Any, event: str, /, **fields: Any) -> None:
+    """The same line as ``log.info`` for a tenth of its cost: for what is said of each request and each batch.
+
+    UUIDs may be given as they are. What is bound to the context is not in it.
+    """
+    if _express.process is None:
+        log.info(event, **{name: _plain(value) for name, value in fields.items()})
+        return
+    trace_id = current_trace_id()
+    line = {
+        "event": event,
+        **fields,
+        **({"trace_id": trace_id} if trace_id else {}),
+        "level": "info",
+        "timestamp": datetime.now(UTC),
+        "process": _express.process,
+    }
+    try:
+        text = orjson.dumps(line, default=str, option=_FORM)
+    except TypeError:
+        # Half a character, as anybody can put into a path: no UTF-8, but JSON has a way to write it.
+        log.info(event, **{name: _plain(value) for name, value in fields.items()})
+        return
+    # A full disk is no reason to fail: the lines are lost, as those of any other logger are.
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.buffer.write(text)
+        sys.stderr.buffer.flush()
+
+
+_FORM = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_plain(element) for element in value]
+    return value if value is None or isinstance(value, str | int | float | dict) else str(value)
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:

@@ -83,12 +83,14 @@ def serve(process: ServiceProcess, environment: Mapping[str, str]) -> None:
     from shared.logs import configure_logs
     from shared.messaging.chaos_watch import CHAOS_KEY
     from shared.settings_provider import SETTINGS_KEY
+    from shared.tracing import close_tracing, configure_tracing
 
     # nameko-cron prints the seconds to its next tick, each time.
     nameko_cron.print = lambda *_args: None
     source = Source(values=environment)
     settings = ProcessSettings.read(source)
     configure_logs(process=process.name, level=settings.log_level, style=settings.log_format)
+    configure_tracing(process.name, environment, with_statements=True)
     runner = ServiceRunner(
         {
             "AMQP_URI": settings.amqp_uri,
@@ -100,6 +102,7 @@ def serve(process: ServiceProcess, environment: Mapping[str, str]) -> None:
     )
     runner.add_service(_load(process.service))
     _serve_until_terminated(runner, eventlet, lambda: _serve_probes(process, source, runner))
+    close_tracing()
 
 
 def _serve_probes(process: ServiceProcess, source: Source, runner: Any) -> None:
@@ -151,10 +154,12 @@ def relay(process: ServiceProcess, environment: Mapping[str, str]) -> None:
     from shared.probes import serve_probes
     from shared.relay import Relay, RelaySettings
     from shared.relay_probes import probes_of
+    from shared.tracing import close_tracing, configure_tracing
 
     source = Source(values=environment)
     settings = ProcessSettings.read(source)
     configure_logs(process=f"{process.name}.relay", level=settings.log_level, style=settings.log_format)
+    configure_tracing(f"{process.name}.relay", environment)
     events = load_choreography().events
     worker = Relay(
         RelaySettings(
@@ -173,6 +178,7 @@ def relay(process: ServiceProcess, environment: Mapping[str, str]) -> None:
         signal.signal(number, lambda _signal, _frame: worker.stop())
     serve_probes(source, f"{process.name}.relay", probes_of(worker))
     worker.run()
+    close_tracing()
 
 
 def migrate(process: ServiceProcess, environment: Mapping[str, str]) -> None:

@@ -18,6 +18,7 @@ import psycopg2
 from psycopg2.extras import RealDictCursor
 from sqlalchemy.engine import make_url
 
+from shared import tracing
 from shared.chaos.figures import ACTS
 from shared.chaos.memory import READ_EVERY_S, ChaosMemory
 from shared.chaos.switches import READ_SWITCHES, Switch, switches_of
@@ -26,6 +27,7 @@ from shared.errors import BrokerUnavailable
 from shared.logs import get_logger
 from shared.messaging.pipelined_publisher import Window
 from shared.metrics import SIZES, counter, gauge, histogram
+from shared.order_log import errors_in_parts, say_in_parts
 from shared.outbox import (
     MARK_PUBLISHED,
     NOTIFY_CHANNEL,
@@ -186,11 +188,14 @@ class Relay:
         self._pace.took(len(rows))
         began = time.perf_counter()
         # crash point: relay.read
-        outcome = self._publisher.publish(rows)
+        with tracing.publishing(rows) as window:
+            outcome = self._publisher.publish(window.rows)
+            window.settled(outcome.refused)
         # crash point: relay.published
         self._mark(outcome)
         # crash point: relay.marked
         _count(rows, outcome, time.perf_counter() - began)
+        self._report(rows, outcome)
         self._is_behind = len(rows) >= WINDOW // 2
         return True
 
@@ -206,8 +211,15 @@ class Relay:
         if outcome.confirmed:
             self._execute(MARK_PUBLISHED, {"ids": outcome.confirmed})
         if outcome.refused:
-            log.error("events_refused", count=len(outcome.refused), first=next(iter(outcome.refused.values())))
             self._execute(PARK_REFUSED, {"ids": list(outcome.refused)})
+
+    def _report(self, rows: list[OutboxRow], outcome: Window) -> None:
+        confirmed, refused = set(outcome.confirmed), outcome.refused
+        say_in_parts(log, "events_published", _ids_of([row for row in rows if row.id in confirmed]))
+        if refused:
+            ids = _ids_of([row for row in rows if row.id in refused])
+            first = next(iter(refused.values()))
+            errors_in_parts(log, "events_refused", ids, count=len(refused), first=first)
 
     def _purge_if_due(self) -> None:
         if time.monotonic() >= self._purge_at:
@@ -281,6 +293,15 @@ def _count(rows: list[OutboxRow], outcome: Window, seconds: float) -> None:
     _REFUSED.inc(len(outcome.refused))
     # Rows come by id: the first is the one that waited longest. Its time is the database's clock, this is ours.
     _LAG.observe(max(time.time() - rows[0].envelope.occurred_at.timestamp(), 0.0))
+
+
+def _ids_of(rows: list[OutboxRow]) -> dict[str, list[object]]:
+    """An event about an order has it for its aggregate; others have an item."""
+    return {
+        "orders": [row.aggregate_id for row in rows],
+        "types": [row.envelope.type for row in rows],
+        "event_ids": [row.envelope.event_id for row in rows],
+    }
 
 
 def first_of_each_aggregate(rows: Iterable[OutboxRow]) -> Iterable[OutboxRow]:

@@ -16,6 +16,7 @@ from gateway.services import ServiceUnavailable
 from shared.errors import Misconfigured
 from shared.identity import Identity
 from shared.messaging.addresses import split_addresses
+from shared.tracing import current_traceparent
 
 CONNECT_PATIENCE_S = 1.0
 
@@ -59,6 +60,7 @@ class RpcClient:
             routing_key=f"{service}.{method}",
             body=encode_call(kwargs),
             identity=caller.header() if caller else None,
+            traceparent=current_traceparent(),
             deadline_s=time.monotonic() + limit_s,
         )
         self._require_link(min(CONNECT_PATIENCE_S, limit_s))

@@ -23,6 +23,7 @@ class Call:
     body: bytes
     deadline_s: float
     identity: str | None = None
+    traceparent: str | None = None
     sent: bool = False
     answer: Future[bytes] = field(default_factory=Future)
 

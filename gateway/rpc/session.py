@@ -19,6 +19,7 @@ from gateway.rpc.pending import Call, PendingCalls
 from gateway.rpc.wire import CONTENT_TYPE, EXCHANGE
 from shared.identity import HEADER
 from shared.logs import get_logger
+from shared.tracing import HEADER as TRACE_HEADER
 
 log = get_logger(__name__)
 
@@ -187,4 +188,8 @@ class Session:
 
 def _headers(call: Call) -> dict[str, Any]:
     headers: dict[str, Any] = {"nameko.call_id_stack": [f"gateway.{call.correlation_id}"]}
-    return headers if call.identity is None else {**headers, HEADER: call.identity}
+    if call.identity is not None:
+        headers[HEADER] = call.identity
+    if call.traceparent is not None:
+        headers[TRACE_HEADER] = call.traceparent
+    return headers

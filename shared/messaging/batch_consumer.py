@@ -14,6 +14,7 @@ from eventlet.event import Event
 from nameko.exceptions import ContainerBeingKilled
 from nameko.extensions import Entrypoint
 
+from shared import tracing
 from shared.choreography import work_queue
 from shared.envelope import Received
 from shared.errors import DatabaseUnavailable, InvalidPayload, OrderSagaError, PermanentError, TransientError
@@ -27,6 +28,7 @@ from shared.messaging.loading import load_event
 from shared.messaging.message_loop import MessageLoop
 from shared.messaging.mischief import Mischief
 from shared.messaging.settlement import Settlement
+from shared.order_log import as_texts, ids_of, say_in_parts
 from shared.pace import Pace
 
 log = get_logger(__name__)
@@ -154,12 +156,14 @@ class BatchLane:
             pairs[-1][0].acknowledge(and_all_before=True)
             self._applied.inc(len(pairs))
             # crash point: consumer.acknowledged
+            self._report_applied([event for _, event in pairs])
         elif isinstance(error, DatabaseUnavailable):
             return  # only while shutting down: left unacknowledged, the broker delivers them again
         elif len(pairs) == 1:
             self._settlement.settle_failed(pairs[0][0], error)
         else:
-            log.info("batch_split", queue=self.queue, size=len(pairs), error=str(error)[:300])
+            ids = as_texts(ids_of([event for _, event in pairs]))
+            log.info("batch_split", queue=self.queue, size=len(pairs), error=str(error)[:300], **ids)
             for pair in pairs:
                 self._process_alone(pair)
 
@@ -169,8 +173,12 @@ class BatchLane:
         if error is None:
             delivery.acknowledge()
             self._applied.inc()
+            self._report_applied([event])
         elif not isinstance(error, DatabaseUnavailable):
             self._settlement.settle_failed(delivery, error)
+
+    def _report_applied(self, events: list[Received[Any]]) -> None:
+        say_in_parts(log, "events_applied", ids_of(events), queue=self.queue)
 
     def _call(self, events: list[Received[Any]]) -> Exception | None:
         """The method's error, or None. While the database is away the events are held, not failed.
@@ -189,20 +197,27 @@ class BatchLane:
 
     def _call_once(self, events: list[Received[Any]]) -> Exception | None:
         done = Event()
+        traced = tracing.consuming(self.queue, events)
+        in_hand = events if traced is None else traced.events
+        context = None if traced is None else {tracing.WORK_KEY: traced}
 
         def handle_result(_worker: Any, result: Any, exc_info: Any) -> tuple[Any, Any]:
             done.send(exc_info[1] if exc_info else None)
             return result, exc_info
 
         try:
-            self._entrypoint.container.spawn_worker(self._entrypoint, (events,), {}, handle_result=handle_result)
+            self._entrypoint.container.spawn_worker(
+                self._entrypoint, (in_hand,), {}, context_data=context, handle_result=handle_result
+            )
         except ContainerBeingKilled:
             return DatabaseUnavailable("this process is being killed")
         error: Exception | None = done.wait()
         if error is not None:
             figures.HANDLER_ERRORS.labels(self._entrypoint.event_type, figures.code_of(error)).inc()
+        if traced is not None:
+            traced.end(error)
         if error is not None and not isinstance(error, PermanentError | TransientError):
-            log.error("unexpected_error", queue=self.queue, exc_info=error)
+            log.error("unexpected_error", queue=self.queue, **as_texts(ids_of(events)), exc_info=error)
         return error
 
 

@@ -18,6 +18,7 @@ from amqp.basic_message import Message
 from nameko.exceptions import ContainerBeingKilled, IncorrectSignature, serialize
 from nameko.extensions import Entrypoint, SharedExtension
 
+from shared import tracing
 from shared.caller import CONTEXT_KEY
 from shared.choreography import rpc_queue
 from shared.choreography.model import RPC_EXCHANGE
@@ -29,6 +30,7 @@ from shared.messaging import figures
 from shared.messaging.arrivals import Arrivals
 from shared.messaging.delivery import Delivery
 from shared.messaging.message_loop import MessageLoop
+from shared.trace_provider import ASKED_KEY
 
 log = get_logger(__name__)
 
@@ -106,7 +108,11 @@ class RpcLane(SharedExtension):
         delivery: Delivery,
         began: float,
     ) -> None:
+        traced = tracing.answering(f"{self.container.service_name}.{entrypoint.method_name}", _trace_of(delivery))
+
         def handle_result(_worker: Any, result: Any, exc_info: Any) -> tuple[Any, Any]:
+            if traced is not None:
+                traced.end(exc_info[1] if exc_info else None)
             self._answer(delivery, result, exc_info, began)
             return result, exc_info
 
@@ -115,7 +121,12 @@ class RpcLane(SharedExtension):
             args,
             kwargs,
             # Nameko would crash on a foreign call_id_stack of the wrong type: always our own.
-            context_data={"call_id_stack": [f"rpc.{uuid4()}"], CONTEXT_KEY: caller},
+            context_data={
+                "call_id_stack": [f"rpc.{uuid4()}"],
+                CONTEXT_KEY: caller,
+                tracing.WORK_KEY: traced,
+                ASKED_KEY: _asked(entrypoint.method_name, kwargs.get("correlation_id")),
+            },
             handle_result=handle_result,
         )
 
@@ -177,6 +188,15 @@ rpc = Rpc.decorator
 
 def _method_of(delivery: Delivery) -> str:
     return str(delivery.message.delivery_info.get("routing_key", "")).rpartition(".")[2]
+
+
+def _asked(method: str, correlation_id: Any) -> dict[str, str]:
+    """For the log: whoever looks for a request has its correlation id."""
+    return {"method": method, **({} if correlation_id is None else {"correlation_id": str(correlation_id)[:64]})}
+
+
+def _trace_of(delivery: Delivery) -> Any:
+    return delivery.headers.get(tracing.HEADER)
 
 
 def _body(result: Any, error: Any) -> bytes:

@@ -58,8 +58,7 @@ class Settlement:
     def dead_letter(self, delivery: Delivery, error: OrderSagaError) -> None:
         log.error(
             "event_dead_lettered",
-            queue=delivery.queue,
-            message_id=str(delivery.properties.get("message_id"))[:64],
+            **_ids(delivery),
             code=error.code,
             error=str(error)[:_MAX_ERROR_LENGTH],
         )
@@ -70,7 +69,7 @@ class Settlement:
         delay_s = self._retry_delays_s[delivery.attempts]
         log.warning(
             "event_retried",
-            queue=delivery.queue,
+            **_ids(delivery),
             attempt=delivery.attempts + 1,
             delay_s=delay_s,
             error=f"{type(error).__name__}: {error}"[:_MAX_ERROR_LENGTH],
@@ -106,6 +105,12 @@ class Settlement:
 
 def _event(delivery: Delivery) -> str:
     return delivery.queue.rpartition(".")[2]
+
+
+def _ids(delivery: Delivery) -> dict[str, str]:
+    """For the log, of a message that may not be readable at all."""
+    said = {name: str(delivery.properties.get(name))[:64] for name in ("message_id", "correlation_id")}
+    return {"queue": delivery.queue, **said}
 
 
 def _requeue_later(delivery: Delivery) -> None:

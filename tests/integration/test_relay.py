@@ -160,6 +160,10 @@ def test_an_unroutable_event_is_parked_and_stops_nobody_else(
         statement = "select event_id::text, refusals > 0 from outbox where published_at is null order by id"
         wait_until(lambda: databases.query(SERVICE, statement)[0][1], "the first one was refused")
         assert [row[0] for row in databases.query(SERVICE, statement)] == [*stuck, behind]
+        logged = [json.loads(line) for line in relay_process.output().splitlines() if '"events_refused"' in line]
+        assert {(line["level"], *line["orders"], *line["event_ids"]) for line in logged} == {
+            ("error", "stuck", stuck[0])
+        }
     finally:
         broker.bind(QUEUE, EXCHANGE, EVENT)
 

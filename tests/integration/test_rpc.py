@@ -162,15 +162,23 @@ def test_requests_that_nobody_can_be_answered_for_are_taken_all_the_same(
     assert broker.depth(QUEUE) == 0
 
 
-def test_an_unknown_error_does_not_tell_its_inside(caller: Caller, databases: Databases) -> None:
-    """Given a broken table, then the caller learns the kind of error, and nothing of SQL or values."""
+def test_an_unknown_error_does_not_tell_its_inside(
+    caller: Caller, databases: Databases, order_service: ServiceProcess
+) -> None:
+    """Given a broken table, then the caller learns the kind of error, and nothing of SQL or values.
+
+    The log has it, with what was asked and under which correlation id.
+    """
     databases.query("order_service", "alter table orders rename to orders_away")
     try:
-        answer = caller.ask("get_order", _call(str(uuid4())))
+        answer = caller.ask("cancel_order", _call(str(uuid4()), correlation_id="request-7"))
     finally:
         databases.query("order_service", "alter table orders_away rename to orders")
     assert answer["error"]["exc_type"] == "InternalError"
     assert "select" not in json.dumps(answer).lower()
+    [logged] = [json.loads(line) for line in order_service.output().splitlines() if '"request_failed"' in line]
+    assert (logged["method"], logged["correlation_id"]) == ("cancel_order", "request-7")
+    assert "UndefinedTable" in logged["exception"]
 
 
 def test_a_bad_order_among_many_is_its_own_refusal(caller: Caller, shop: Shop) -> None:

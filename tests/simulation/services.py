@@ -186,7 +186,9 @@ class Container:
         self._service = service
         self._unexpected = unexpected
 
-    def spawn_worker(self, entrypoint: Any, args: Any, kwargs: Any, *, handle_result: Callable[..., Any]) -> None:
+    def spawn_worker(
+        self, entrypoint: Any, args: Any, kwargs: Any, *, context_data: Any, handle_result: Callable[..., Any]
+    ) -> None:
         result, failure = None, None
         try:
             result = getattr(self._service, entrypoint.method_name)(*args, **kwargs)

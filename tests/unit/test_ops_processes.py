@@ -14,7 +14,7 @@ from ops.errors import StackError
 from ops.following import show
 from ops.ports import PortChooser, choose_ports
 from ops.postgres import find_postmaster
-from ops.processes import is_alive, owned_processes, rotate, run_once
+from ops.processes import is_alive, owned_processes, rotate, run_once, shorten
 from ops.waiting import Waiter
 
 
@@ -145,3 +145,18 @@ def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["--stack", str(tmp_path / "file" / ".stack"), "up"])
     assert result.exit_code == 1
     assert "cannot write to" in result.stderr
+
+
+def test_a_log_that_grows_while_it_is_written_is_shortened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a writer that appends, when its log is too big, then the old part is kept and the writer goes on."""
+    monkeypatch.setattr("ops.processes._LOG_SHORTENED_AT_BYTES", 10)
+    log = tmp_path / "gateway.log"
+    with log.open("ab", buffering=0) as writer:
+        writer.write(b"short\n")
+        assert not shorten(log)
+        writer.write(b"and longer\n")
+        assert shorten(log)
+        writer.write(b"new\n")
+    assert log.read_bytes() == b"new\n"
+    assert log.with_suffix(".log.1").read_bytes() == b"short\nand longer\n"
+    assert not shorten(tmp_path / "none.log")

@@ -246,7 +246,7 @@ class Container:
         self._method = method
         self.is_being_killed = False
 
-    def spawn_worker(self, _entrypoint: Any, args: Any, _kwargs: Any, handle_result: Any) -> None:
+    def spawn_worker(self, _entrypoint: Any, args: Any, _kwargs: Any, *, context_data: Any, handle_result: Any) -> None:
         if self.is_being_killed:
             raise ContainerBeingKilled
         try:
