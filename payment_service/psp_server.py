@@ -77,12 +77,17 @@ class PspSettings:
             database_url=source.text("PSP_DATABASE_URL"),
             host=source.text("PSP_HOST", "127.0.0.1"),
             port=port,
-            receiver=Receiver(
-                url=_http_address(source.text("PSP_WEBHOOK_URL")), secret=source.text("PSP_WEBHOOK_SECRET")
-            ),
+            receiver=Receiver(url=_http_address(source.text("PSP_WEBHOOK_URL")), secret=_webhook_secret(source)),
             log_level=source.choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
             log_format=source.choice("LOG_FORMAT", ("json", "console"), "json"),
         )
+
+
+def _webhook_secret(source: Source) -> str:
+    secret = source.secret("PSP_WEBHOOK_SECRET")
+    if secret is None:
+        raise Misconfigured("neither PSP_WEBHOOK_SECRET nor PSP_WEBHOOK_SECRET_FILE is set")
+    return secret
 
 
 def _http_address(url: str) -> str:
