@@ -7,7 +7,8 @@ COPY requirements.lock .
 RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
 
 FROM python:3.11-slim-bookworm
-RUN useradd --system --uid 10001 --no-create-home ordersaga && mkdir -p /run/secrets
+RUN useradd --system --uid 10001 --no-create-home ordersaga \
+    && mkdir -p /run/secrets /var/lib/ordersaga && chown ordersaga /var/lib/ordersaga
 COPY --from=packages /venv /venv
 WORKDIR /app
 COPY order_service order_service

@@ -41,6 +41,7 @@ from shared.errors import Misconfigured
 from shared.logs import configure_logs, get_logger
 from shared.metrics import counter
 from shared.probes import Probes, Report, serve_probes
+from shared.process import limit_the_end
 
 log = get_logger(__name__)
 
@@ -109,6 +110,7 @@ def run(environment: Mapping[str, str]) -> None:
     create_book(settings.database_url)
     engine = create_engine(settings.database_url, **ENGINE_OPTIONS)
     sender = WebhookSender(engine, settings.receiver, utc_now)
+    limit_the_end()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: sender.stop())
     desk = Desk(engine=engine, clock=utc_now)

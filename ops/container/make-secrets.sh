@@ -7,6 +7,7 @@
 # The files can be read by everybody who can enter the folder, which is nobody else: containers see single files, and
 # each of them as a user of its own.
 set -eu
+command -v openssl >/dev/null || { echo "openssl is missing: apt-get install openssl" >&2; exit 1; }
 cd "$(dirname "$0")/../.."
 folder="${1:-.secrets/passwords}"
 umask 077
@@ -29,6 +30,7 @@ for name in broker_administrator_password broker_password broker_operator_passwo
     psp_webhook_secret broker_cookie grafana_password; do
     random | write "$name"
 done
+openssl ecparam -name prime256v1 -genkey -noout | write jwt_signing_key
 write broker_administrator.conf <<CONF
 default_user = administrator
 default_pass = $(cat "$folder/broker_administrator_password")
