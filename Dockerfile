@@ -7,7 +7,8 @@ COPY requirements.lock .
 RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
 
 FROM python:3.11-slim-bookworm
-RUN useradd --system --uid 10001 --no-create-home ordersaga
+RUN useradd --system --uid 10001 --no-create-home ordersaga \
+    && mkdir -p /run/secrets /var/lib/ordersaga && chown ordersaga /var/lib/ordersaga
 COPY --from=packages /venv /venv
 WORKDIR /app
 COPY order_service order_service
@@ -17,8 +18,9 @@ COPY gateway gateway
 COPY shared shared
 COPY ops ops
 COPY rabbitmq rabbitmq
-# Nothing is written at run time: the root file system can be read-only.
+# Nothing is written at run time, so that the root file system can be read-only: what Python would write is made here.
 ENV PATH=/venv/bin:$PATH PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+RUN python -m compileall -q /app
 USER ordersaga
 STOPSIGNAL SIGTERM
 CMD ["python", "-m", "gateway"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from flask import Flask
 
@@ -16,7 +16,7 @@ from gateway.app import create_app
 from gateway.auth.composition import authentication
 from gateway.metrics_folder import MetricsFolder
 from gateway.rpc import RpcClient
-from gateway.server import GatewayServer, bind
+from gateway.server import GatewayServer, listening_socket
 from gateway.settings import GatewaySettings
 from shared.choreography import load_choreography
 from shared.config import Source
@@ -26,11 +26,29 @@ from shared.messaging.dead_letters import DeadLetters
 from shared.tracing import close_tracing, configure_tracing
 
 
+class Changeable:
+    """What is read at the start and, on SIGHUP, once more: settings, accounts and keys. Raises Misconfigured.
+
+    In the master, before a fork: all workers have the same. A key that was made here stays, for there are tokens of it.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._source = Source(values=environment)
+        self.settings = GatewaySettings.read(self._source)
+        self.auth = authentication(self.settings.auth)
+
+    def read_again(self) -> GatewaySettings:
+        settings = GatewaySettings.read(self._source)
+        if not settings.auth.makes_its_key:
+            self.auth = authentication(settings.auth)
+        self.settings = settings
+        return settings
+
+
 def main() -> int:
     try:
-        settings = GatewaySettings.read(Source(values=os.environ))
-        # Before the fork: a key made here is the same in all workers.
-        auth = authentication(settings.auth)
+        changeable = Changeable(os.environ)
+        settings = changeable.settings
         client = RpcClient(settings.process.amqp_uri, timeout_s=settings.rpc_timeout_s)
         dead_letters = _dead_letters(settings)
     except Misconfigured as error:
@@ -44,10 +62,12 @@ def main() -> int:
         # In the worker, after the fork: each has its own copy of the client and starts its own thread.
         client.start()
         configure_tracing("gateway", os.environ)
-        return create_app(settings.http, client, auth, dead_letters=dead_letters, is_stopping=is_stopping)
+        return create_app(
+            changeable.settings.http, client, changeable.auth, dead_letters=dead_letters, is_stopping=is_stopping
+        )
 
     try:
-        listener = bind(settings.host, settings.port, exactly=settings.port_is_named)
+        listener = listening_socket(settings)
         figures = MetricsFolder.prepare(os.environ)
     except OSError as error:
         sys.stderr.write(f"gateway: {error}\n")
@@ -57,7 +77,7 @@ def main() -> int:
         client.close()
         close_tracing()
 
-    GatewayServer(settings, listener, load_app, end_worker, figures).run()
+    GatewayServer(settings, listener, load_app, end_worker, figures, changeable.read_again).run()
     return 0
 
 

@@ -17,6 +17,10 @@ from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 
 from gateway.metrics_folder import MetricsFolder
 from gateway.settings import GatewaySettings
+from shared.errors import Misconfigured
+from shared.logs import get_logger
+
+log = get_logger(__name__)
 
 # A call of a service may take RPC_TIMEOUT_S, five seconds.
 LONGEST_REQUEST_LINE = 8_190
@@ -24,6 +28,13 @@ GRACE_S = 8
 PORTS_TRIED = 20
 # More than wait for a request (see serving.worker) and are worked on; fewer than a process may usually have open.
 MOST_CONNECTIONS = 700
+
+
+def listening_socket(settings: GatewaySettings) -> socket.socket:
+    """The one that was handed down, or a new one on the wanted port. Raises OSError."""
+    if settings.socket_fd is not None:
+        return socket.socket(fileno=settings.socket_fd)
+    return bind(settings.host, settings.port, exactly=settings.port_is_named)
 
 
 def bind(host: str, wanted_port: int, *, exactly: bool) -> socket.socket:
@@ -75,9 +86,13 @@ class GatewayServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no t
         load_app: Callable[[Callable[[], bool]], Flask],
         on_worker_exit: Callable[[], None],
         figures: MetricsFolder,
+        read_again: Callable[[], GatewaySettings],
     ) -> None:
         self._settings = settings
-        self._listener = listener
+        # By descriptor: between a check for a free port and its use, somebody else could take it. gunicorn keeps it
+        # while workers come and go.
+        self._address = f"fd://{listener.detach()}"
+        self._read_again = read_again
         self._load_app = load_app
         self._on_worker_exit = on_worker_exit
         self._figures = figures
@@ -90,8 +105,7 @@ class GatewayServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no t
 
     def _gunicorn_settings(self) -> dict[str, Any]:
         return {
-            # By descriptor: between a check for a free port and its use, somebody else could take it.
-            "bind": f"fd://{self._listener.detach()}",
+            "bind": self._address,
             "worker_class": "gateway.serving.worker.BufferingWorker",
             "workers": self._settings.workers,
             "threads": self._settings.threads,
@@ -110,6 +124,17 @@ class GatewayServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no t
             "on_exit": lambda _server: self._figures.remove(),
             "worker_exit": lambda _server, _worker: self._on_worker_exit(),
         }
+
+    def reload(self) -> None:
+        """On SIGHUP: settings, accounts and keys are read again, and new workers take over from the old ones.
+
+        What is wrong with them is logged, and the workers that come go on with what was right before.
+        """
+        try:
+            self._settings = self._read_again()
+        except Misconfigured as error:
+            log.error("reload_refused", error=str(error))
+        super().reload()
 
     def load(self) -> Flask:
         return self._load_app(lambda: not self._worker.alive)

@@ -40,6 +40,8 @@ class GatewaySettings:
     host: str
     port: int
     port_is_named: bool
+    # A descriptor of a socket that somebody else has opened, and keeps open when this process ends; see ops.supervisor.
+    socket_fd: int | None
     workers: int
     threads: int
     rpc_timeout_s: float
@@ -57,6 +59,7 @@ class GatewaySettings:
             host=source.text("GATEWAY_HOST", "127.0.0.1"),
             port=port,
             port_is_named=bool(source.values.get("GATEWAY_PORT")),
+            socket_fd=source.count("GATEWAY_SOCKET_FD", 0) if source.values.get("GATEWAY_SOCKET_FD") else None,
             workers=source.count("GATEWAY_WORKERS", 2),
             threads=source.count("GATEWAY_THREADS", 64),
             rpc_timeout_s=rpc_timeout_s,

@@ -124,6 +124,7 @@ def application_processes(folder: StackFolder, state: StackState) -> list[Proces
         command=(sys.executable, "-m", "gateway"),
         environment=gateway_environment(folder, state),
         stage=GATEWAY_STAGE,
+        listens_on=f"127.0.0.1:{state.ports[GATEWAY]}",
     )
     reconciler = ProcessSpec(
         name=RECONCILER,

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import socket
 import subprocess
 import time
 from typing import Any
@@ -25,8 +26,9 @@ def next_delay_s(previous_s: float, *, alive_s: float) -> float:
 class Child:
     """One wanted process and its history."""
 
-    def __init__(self, spec: ProcessSpec, folder: StackFolder) -> None:
+    def __init__(self, spec: ProcessSpec, folder: StackFolder, listener: socket.socket | None = None) -> None:
         self.spec = spec
+        self._listener = listener
         self.next_start = 0.0
         self.restarts = 0
         self.last_exit: str | None = None
@@ -69,7 +71,8 @@ class Child:
         self.restarts += 0 if first else 1
         self._started, self._started_at = now, time.time()
         try:
-            self._process = spawn(self.spec, owner=self._folder.root, log=self._folder.log(self.spec.name))
+            log = self._folder.log(self.spec.name)
+            self._process = spawn(self.spec, owner=self._folder.root, log=log, listener=self._listener)
         except (OSError, KeyError, subprocess.SubprocessError) as error:
             self.last_exit = f"cannot start: {error}"
             self._delay_s = next_delay_s(self._delay_s, alive_s=0.0)

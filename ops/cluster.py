@@ -175,6 +175,6 @@ class BrokerCluster:
 def _running_nodes(api: ManagementApi) -> int:
     """How many nodes this one sees running; none while it cannot say."""
     try:
-        return sum(bool(node.get("running")) for node in api.request("GET", "/api/nodes"))
+        return api.running_nodes()
     except StackError:
         return 0

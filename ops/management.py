@@ -35,6 +35,10 @@ class ManagementApi:
         path = f"/api/queues/{quote(vhost, safe='')}?disable_stats=true&enable_queue_totals=true"
         return list(self.request("GET", path))
 
+    def running_nodes(self) -> int:
+        """How many nodes of the broker run, as this one sees it."""
+        return sum(bool(node.get("running")) for node in self.request("GET", "/api/nodes"))
+
     def exchanges(self, vhost: str = "/") -> list[dict[str, Any]]:
         return list(self.request("GET", f"/api/exchanges/{quote(vhost, safe='')}"))
 

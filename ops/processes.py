@@ -9,6 +9,7 @@ import errno
 import os
 import pwd
 import signal
+import socket
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +21,7 @@ from ops.waiting import holds_within
 
 OWNER_MARKER = "ORDERSAGA_OWNER"
 NAME_MARKER = "ORDERSAGA_PROCESS"
+SOCKET_VARIABLE = "GATEWAY_SOCKET_FD"
 _LOG_ROTATED_AT_BYTES = 20 * 1024 * 1024
 # At full load services, relays and gateway write about a megabyte in a second, each a part of it.
 _LOG_SHORTENED_AT_BYTES = 100 * 1024 * 1024
@@ -34,6 +36,8 @@ class ProcessSpec:
 
     A higher stage stops earlier. Equal specs mean "leave it running" when the wanted processes change.
     ``after_restart`` is a command that is run, beside the process, each time the supervisor had to start it again.
+    ``listens_on`` is an address ("127.0.0.1:8000") that the supervisor opens and hands down as SOCKET_VARIABLE: it
+    stays open while the process is restarted, and whoever connects meanwhile waits instead of being refused.
     """
 
     name: str
@@ -44,6 +48,7 @@ class ProcessSpec:
     stop_signal: int = int(signal.SIGTERM)
     stop_timeout_s: float = 20.0
     after_restart: Sequence[str] = ()
+    listens_on: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -64,10 +69,14 @@ def base_environment(home: Path) -> dict[str, str]:
     }
 
 
-def spawn(spec: ProcessSpec, *, owner: Path, log: Path) -> subprocess.Popen[bytes]:
+def spawn(
+    spec: ProcessSpec, *, owner: Path, log: Path, listener: socket.socket | None = None
+) -> subprocess.Popen[bytes]:
     """Start the process in a session of its own, its output appended to the log; OSError if that fails."""
     rotate(log)
     environment = {**spec.environment, OWNER_MARKER: str(owner), NAME_MARKER: spec.name}
+    if listener is not None:
+        environment[SOCKET_VARIABLE] = str(listener.fileno())
     with log.open("ab") as output:
         return subprocess.Popen(  # noqa: S603 - the command comes from our own specs
             list(spec.command),
@@ -77,6 +86,7 @@ def spawn(spec: ProcessSpec, *, owner: Path, log: Path) -> subprocess.Popen[byte
             env=environment,
             cwd="/",
             start_new_session=True,
+            pass_fds=() if listener is None else (listener.fileno(),),
             **_identity(spec.user),
         )
 

@@ -22,6 +22,8 @@ from sqlalchemy import make_url
 from ops.applications import SERVICES
 from ops.databases import driver_url
 from ops.errors import StackError
+from shared.config import Source
+from shared.errors import Misconfigured
 
 KEEPER = "audit_keeper"
 ADMIN_VARIABLE = "ADMIN_DATABASE_URL"
@@ -93,12 +95,12 @@ def _in_database(administrator_url: str, database: str, work: Callable[[extensio
 
 def main(arguments: list[str]) -> int:
     commands = {"seal": seal, "unseal": unseal}
-    if len(arguments) != 1 or arguments[0] not in commands or ADMIN_VARIABLE not in os.environ:
+    if len(arguments) != 1 or arguments[0] not in commands or not os.environ.get(ADMIN_VARIABLE):
         sys.stderr.write(f"usage: {ADMIN_VARIABLE}=postgresql://... python -m ops.sealing seal|unseal\n")
         return 2
     try:
-        commands[arguments[0]](os.environ[ADMIN_VARIABLE])
-    except StackError as error:
+        commands[arguments[0]](Source(values=os.environ).text(ADMIN_VARIABLE))
+    except (StackError, Misconfigured) as error:
         sys.stderr.write(f"{error.message}\n")
         return 1
     return 0

@@ -27,11 +27,13 @@ from ops.state import (
     save_state,
     with_webhook_secret,
 )
+from ops.successors import readiness_of_successor
 from ops.supervision import ProcessState, Supervision
 from ops.tokens import KEY_VARIABLE, ensure_signing_key
 from ops.waiting import Waiter, holds_within
 
 _LOCK_TIMEOUT_S = 90.0
+_SUCCESSOR_TIMEOUT_S = 60.0
 
 
 def _silent(_line: str) -> None:
@@ -251,8 +253,14 @@ class Stack:
         return self._supervision.kill(name)
 
     def restart(self, name: str) -> None:
-        """End one process gently and wait for its successor."""
+        """End one process gently and wait until its successor does its work. Raises StackError."""
+        is_ready = readiness_of_successor(name, self._known_state())
         self._supervision.restart(name, self._waiter())
+        self._waiter().until(
+            is_ready,
+            timeout_s=_SUCCESSOR_TIMEOUT_S,
+            failure=lambda: StackError(f"the new {name} is not ready", log=self._layout.log(name)),
+        )
 
     def apply_topology(self) -> None:
         """Bring rabbitmq/definitions.json onto the broker of this stack again."""

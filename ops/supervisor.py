@@ -19,6 +19,7 @@ from types import FrameType
 
 from ops.children import Child
 from ops.folder import StackFolder, exclusive_lock, write_atomically
+from ops.listeners import Listeners
 from ops.processes import OWNER_MARKER, ProcessSpec
 from ops.waiting import holds_within
 
@@ -32,6 +33,7 @@ class Supervisor:
     def __init__(self, folder: StackFolder) -> None:
         self._folder = folder
         self._children: dict[str, Child] = {}
+        self._listeners = Listeners()
         self._generation = 0
         self._stopping = False
         self._reload = True
@@ -75,9 +77,10 @@ class Supervisor:
         self._stop(leaving)
         for child in leaving:
             del self._children[child.spec.name]
+        self._listeners.keep({spec.listens_on for spec in specs.values()})
         for name, spec in specs.items():
             if name not in self._children:
-                self._children[name] = Child(spec, self._folder)
+                self._children[name] = Child(spec, self._folder, self._listeners.find(spec.listens_on))
         self._generation = generation
         self._unsaved = True
         logger.info("wanted_adopted generation=%d processes=%s", generation, ",".join(specs))

@@ -41,6 +41,7 @@ from shared.errors import Misconfigured
 from shared.logs import configure_logs, get_logger
 from shared.metrics import counter
 from shared.probes import Probes, Report, serve_probes
+from shared.process import limit_the_end
 
 log = get_logger(__name__)
 
@@ -77,12 +78,17 @@ class PspSettings:
             database_url=source.text("PSP_DATABASE_URL"),
             host=source.text("PSP_HOST", "127.0.0.1"),
             port=port,
-            receiver=Receiver(
-                url=_http_address(source.text("PSP_WEBHOOK_URL")), secret=source.text("PSP_WEBHOOK_SECRET")
-            ),
+            receiver=Receiver(url=_http_address(source.text("PSP_WEBHOOK_URL")), secret=_webhook_secret(source)),
             log_level=source.choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
             log_format=source.choice("LOG_FORMAT", ("json", "console"), "json"),
         )
+
+
+def _webhook_secret(source: Source) -> str:
+    secret = source.secret("PSP_WEBHOOK_SECRET")
+    if secret is None:
+        raise Misconfigured("neither PSP_WEBHOOK_SECRET nor PSP_WEBHOOK_SECRET_FILE is set")
+    return secret
 
 
 def _http_address(url: str) -> str:
@@ -104,6 +110,7 @@ def run(environment: Mapping[str, str]) -> None:
     create_book(settings.database_url)
     engine = create_engine(settings.database_url, **ENGINE_OPTIONS)
     sender = WebhookSender(engine, settings.receiver, utc_now)
+    limit_the_end()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: sender.stop())
     desk = Desk(engine=engine, clock=utc_now)

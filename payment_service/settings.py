@@ -31,5 +31,5 @@ class Settings:
             rules=Rules(psp_limit=timedelta(seconds=source.seconds("PSP_LIMIT_S", 30))),
             psp_database_url=source.text("PSP_DATABASE_URL"),
             psp_call_timeout=source.seconds("PSP_CALL_TIMEOUT_S", 10.0),
-            psp_webhook_secret=source.values.get("PSP_WEBHOOK_SECRET") or None,
+            psp_webhook_secret=source.secret("PSP_WEBHOOK_SECRET"),
         )

@@ -1,17 +1,25 @@
 """Reading settings: from a mapping handed in by a composition root, each checked, each with a named error.
 
-Owns: how a setting is read and refused. Must not know: which settings exist, nor ``os.environ``.
+Owns: how a setting is read and refused, and secrets that are kept in files. Must not know: which settings exist, nor
+``os.environ``.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote
 
 from shared.errors import Misconfigured
 
 T = TypeVar("T")
+
+# amqp://user@host;amqp://user@other, postgresql://user@host: who logs in, but not with what.
+_LOGIN_WITHOUT_PASSWORD = re.compile(r"(://[^:@/;]+)@")
+_ADDRESS = re.compile(r"(?P<of>\w+)_UR[IL]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,10 +29,35 @@ class Source:
     values: Mapping[str, str]
 
     def text(self, name: str, default: str | None = None) -> str:
+        """An address (``…_URI``, ``…_URL``) gets the password that is in the file of ``…_PASSWORD_FILE``, if any."""
         value = self.values.get(name) or default
         if value is None:
             raise Misconfigured(f"{name} is not set")
-        return value
+        return self._with_password(name, value)
+
+    def secret(self, name: str) -> str | None:
+        """The setting itself, or what is in the file that NAME_FILE names; None without either."""
+        return self.values.get(name) or self._content(f"{name}_FILE")
+
+    def _with_password(self, name: str, address: str) -> str:
+        named = _ADDRESS.fullmatch(name)
+        password = self._content(f"{named['of']}_PASSWORD_FILE") if named else None
+        if password is None:
+            return address
+        return _LOGIN_WITHOUT_PASSWORD.sub(lambda login: f"{login[1]}:{quote(password, safe='')}@", address)
+
+    def _content(self, name: str) -> str | None:
+        """Of the file that the setting names, without the line's end that editors leave."""
+        path = self.values.get(name)
+        if not path:
+            return None
+        try:
+            content = Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as error:
+            raise Misconfigured(f"{name}: {path} cannot be read: {error}") from error
+        if not content:
+            raise Misconfigured(f"{name}: {path} is empty")
+        return content
 
     def seconds(self, name: str, default: float) -> float:
         """A positive number of seconds."""

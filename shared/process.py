@@ -134,6 +134,27 @@ def _serve_until_terminated(runner: Any, eventlet: Any, started: Callable[[], No
             continue
 
 
+def limit_the_end() -> None:
+    """From SIGTERM or SIGINT on, a process that is not made of green threads has DRAIN_LIMIT_S to end.
+
+    While a server stands still with a question, libpq keeps the main thread, and no handler of Python's runs. Another
+    thread sees the signal all the same, and SIGALRM's default ends the process wherever it is; the outbox keeps its
+    rows.
+    """
+    import threading  # `serve` patches it before it is imported
+
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    threading.Thread(target=_limit_when_told, args=(reading,), name="last resort", daemon=True).start()
+
+
+def _limit_when_told(signals: int) -> None:
+    while number := os.read(signals, 1):
+        if number[0] in (signal.SIGTERM, signal.SIGINT):
+            signal.alarm(DRAIN_LIMIT_S)
+
+
 def leave_out_of_collections() -> None:
     """What a process has made until now stays: the collector need not search it again and again.
 
@@ -174,6 +195,7 @@ def relay(process: ServiceProcess, environment: Mapping[str, str]) -> None:
             lambda event_type: event_type in events and bool(events[event_type].consumers),
         ),
     )
+    limit_the_end()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _signal, _frame: worker.stop())
     serve_probes(source, f"{process.name}.relay", probes_of(worker))

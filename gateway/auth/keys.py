@@ -18,6 +18,8 @@ from shared.errors import Misconfigured
 from shared.tokens import ALGORITHM, SigningKey, new_key_pem, public_jwk, read_public_keys, read_signing_key, thumbprint
 
 _OTHERS = 0o007
+# A container sees the secrets that were meant for it, and has no other users; compose gives such a file no owner.
+_MOUNTED_SECRETS = Path("/run/secrets")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +75,7 @@ def _signing_key(settings: AuthSettings) -> SigningKey:
 
 def _key_in(path: Path, *, must_be_private: bool) -> SigningKey:
     text = _read(path, "JWT_SIGNING_KEY_FILE")
-    if must_be_private and path.stat().st_mode & _OTHERS:
+    if must_be_private and path.parent != _MOUNTED_SECRETS and path.stat().st_mode & _OTHERS:
         raise Misconfigured(f"JWT_SIGNING_KEY_FILE {path} can be read by every user of this machine (chmod 600)")
     return read_signing_key(text, name=f"JWT_SIGNING_KEY_FILE {path}")
 

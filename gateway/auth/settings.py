@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 
 from shared.config import Source
@@ -54,6 +55,11 @@ class AuthSettings:
     def is_development(self) -> bool:
         return self.mode == DEVELOPMENT
 
+    @property
+    def makes_its_key(self) -> bool:
+        """No key was handed in, and none is somebody else's: one is made at the start."""
+        return self.issuer is None and not (self.signing_key or self.signing_key_file)
+
     @classmethod
     def read(cls, source: Source) -> AuthSettings:
         settings = cls(
@@ -90,10 +96,22 @@ def _refuse_half_a_login(settings: AuthSettings) -> None:
 
 
 def _refuse_development_secrets(source: Source) -> None:
-    """In anything that was handed in: what is not read today may be tomorrow."""
-    guilty = sorted(name for name, value in source.values.items() if DEVELOPMENT_SECRET in value)
+    """In anything that was handed in, files too: what is not read today may be tomorrow."""
+    guilty = sorted(
+        name
+        for name, value in source.values.items()
+        if DEVELOPMENT_SECRET in value or (name.endswith("_FILE") and DEVELOPMENT_SECRET in _content(value))
+    )
     if guilty:
         raise Misconfigured(f"{guilty[0]} holds a secret for trying out; production needs one of its own")
+
+
+def _content(path: str) -> str:
+    """Nothing, if it cannot be read: whoever needs the file says so."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ""
 
 
 def _read_issuer(source: Source) -> IssuerSettings | None:

@@ -31,12 +31,21 @@ class Arrivals:
         return self._is_closed
 
     def add(self, delivery: Delivery) -> None:
+        if self._is_closed:
+            _give_back(delivery)
+            return
         self._waiting.append(delivery)
         self._wake()
 
     def close(self) -> None:
-        """Hand out nothing more; what still waits goes back to the broker with the connection."""
+        """Hand out nothing more. What still waits, or comes after all, goes back to the broker.
+
+        At once, and not with the connection: that one stays open until what is in hand is done, and whoever waits for
+        an answer meanwhile would wait for nothing, though another replica could give it.
+        """
         self._is_closed = True
+        while self._waiting:
+            _give_back(self._waiting.popleft())
         self._wake()
 
     def take(self, limit: int) -> list[Delivery] | None:
@@ -69,3 +78,8 @@ class Arrivals:
     def _wake(self) -> None:
         if not self._wake_up.ready():
             self._wake_up.send()
+
+
+def _give_back(delivery: Delivery) -> None:
+    if delivery.is_live:
+        delivery.requeue()

@@ -18,15 +18,16 @@ from ops.stack import Stack
 def gateway(stack: Stack, empty_stack: None, request: pytest.FixtureRequest) -> Iterator[Gateway]:
     """Services, relays, provider and gateway on top of the infrastructure that is up; only these are stopped again.
 
-    A module may have SETTINGS of its own.
+    A module may have SETTINGS of its own, and REPLICAS.
     """
     settings = {**NO_LIMITS, **getattr(request.module, "SETTINGS", {})}
-    stack.up(infrastructure_only=False, settings=settings)
+    replicas = getattr(request.module, "REPLICAS", {})
+    stack.up(infrastructure_only=False, settings=settings, replicas=replicas)
     try:
         environment = stack.environment()
         yield Gateway(environment["GATEWAY_URL"], people_of(environment))
     finally:
-        stack.up(infrastructure_only=True, settings=dict.fromkeys(settings, ""))
+        stack.up(infrastructure_only=True, settings=dict.fromkeys(settings, ""), replicas=dict.fromkeys(replicas, 1))
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from harness.waiting import wait_until
+from harness.waiting import DEADLINE_S, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_EVENTS = {
@@ -47,8 +47,8 @@ class ServiceProcess:
                 stderr=output,
             )
 
-    def wait_ready(self) -> None:
-        wait_until(self._is_ready, f"{self.service} {self.command} is ready, see {self.log}")
+    def wait_ready(self, *, timeout_s: float = DEADLINE_S) -> None:
+        wait_until(self._is_ready, f"{self.service} {self.command} is ready, see {self.log}", timeout_s=timeout_s)
 
     def _is_ready(self) -> bool:
         assert self._process.poll() is None, f"{self.service} {self.command} ended: {self.output()[-2000:]}"

@@ -87,6 +87,15 @@ class TestProduction:
         assert "someone" not in str(caught.value)
         assert read(**values, ORDERSAGA_MODE="development").issuer is not None
 
+    def test_refuses_secrets_of_development_in_files(self, tmp_path: Path) -> None:
+        path = tmp_path / "password"
+        path.write_text("for-trying-out\n")
+
+        with pytest.raises(Misconfigured, match="AMQP_PASSWORD_FILE holds a secret for trying out"):
+            read(**ISSUER, AMQP_PASSWORD_FILE=str(path))
+        path.write_text("our own\n")
+        assert read(**ISSUER, AMQP_PASSWORD_FILE=str(path)).issuer is not None
+
     @pytest.mark.parametrize("mode", [0o604, 0o644, 0o606])
     def test_refuses_a_key_that_others_can_read(self, users: str, key_file: Path, mode: int) -> None:
         key_file.chmod(mode)

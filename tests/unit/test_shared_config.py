@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from inventory_service.settings import Settings as InventorySettings
 from order_service.settings import Settings as OrderSettings
@@ -47,6 +49,42 @@ class TestSource:
         assert source(LOG="B").choice("LOG", ("A", "B"), "A") == "B"
         with pytest.raises(Misconfigured, match="LOG must be one of A, B, not 'b'"):
             source(LOG="b").choice("LOG", ("A", "B"), "A")
+
+
+class TestSecretsInFiles:
+    """Given a secret that is mounted as a file, then no environment holds it."""
+
+    @pytest.fixture
+    def file(self, tmp_path: Path) -> str:
+        path = tmp_path / "password"
+        path.write_text("p@ss/word;:%\n")
+        return str(path)
+
+    def test_an_address_gets_its_password(self, file: str) -> None:
+        wanted = "amqp://me:p%40ss%2Fword%3B%3A%25@a:1/%2F;amqp://me:p%40ss%2Fword%3B%3A%25@b/%2F"
+        read = source(AMQP_URI="amqp://me@a:1/%2F;amqp://me@b/%2F", AMQP_PASSWORD_FILE=file)
+        assert read.text("AMQP_URI") == wanted
+        url = make_url(source(X_URL="postgresql://me@h:1/d", X_PASSWORD_FILE=file).text("X_URL"))
+        assert (url.username, url.password, url.host) == ("me", "p@ss/word;:%", "h")
+
+    @pytest.mark.parametrize("address", ["amqp://me:own@a/", "amqp://a/", ""])
+    def test_one_that_has_its_own_or_no_login_stays_as_it_is(self, address: str, file: str) -> None:
+        assert source(A_URI=address, A_PASSWORD_FILE=file).text("A_URI", "amqp://default/") == (
+            address or "amqp://default/"
+        )
+
+    def test_a_secret_is_the_setting_or_what_is_in_its_file(self, file: str) -> None:
+        assert source(S="here", S_FILE=file).secret("S") == "here"
+        assert source(S_FILE=file).secret("S") == "p@ss/word;:%"
+        assert source().secret("S") is None
+
+    def test_a_file_that_is_missing_or_empty_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "empty").touch()
+        for name in ("empty", "missing"):
+            with pytest.raises(Misconfigured, match=f"S_FILE.*{name}"):
+                source(S_FILE=str(tmp_path / name)).secret("S")
+            with pytest.raises(Misconfigured, match=f"A_PASSWORD_FILE.*{name}"):
+                source(A_URI="amqp://me@a/", A_PASSWORD_FILE=str(tmp_path / name)).text("A_URI")
 
 
 class TestSettings:
