@@ -29,9 +29,6 @@ FAILURES_IN_A_ROW = 5
 OPEN_FOR_S = 5.0
 TRIALS_AT_ONCE = 3
 GOOD_TRIALS = 2
-# What waited for a provider meets it all at once when it is back: few calls at first, one more for each good answer.
-RECOVERING_CALLS = 8
-RECOVERED_CALLS = 128
 
 T = TypeVar("T")
 
@@ -41,10 +38,7 @@ class CircuitOpen(ProviderUnavailable):
 
 
 class Circuit:
-    """Closed: every call goes through. Open: none does. Half-open: a few try whether the provider is back.
-
-    Closed again, it lets through a few at once and soon more, until the provider has shown that it bears the load.
-    """
+    """Closed: every call goes through. Open: none does. Half-open: a few try whether the provider is back."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -52,9 +46,6 @@ class Circuit:
         self._trials = 0
         # Counts changes of state: what a call learned under an earlier state says nothing about this one.
         self._period = 0
-        self._under_way = 0
-        # None: as many as there are.
-        self._most_calls: int | None = None
         self._breaker = pybreaker.CircuitBreaker(
             fail_max=FAILURES_IN_A_ROW,
             # When to try again is decided in _begin: by a clock that nobody sets.
@@ -83,10 +74,7 @@ class Circuit:
             # Neither good nor bad: our own mistake, or somebody ended this thread.
             self._end_trial(period)
             raise
-        finally:
-            self._under_way -= 1
         self._end(period, None)
-        self._bear_more()
         return answer
 
     def _begin(self) -> int:
@@ -98,9 +86,6 @@ class Circuit:
             if self._trials >= TRIALS_AT_ONCE:
                 raise CircuitOpen("the circuit is half-open: others try already")
             self._trials += 1
-        elif self._most_calls is not None and self._under_way >= self._most_calls:
-            raise CircuitOpen("the provider has just come back: others go first")
-        self._under_way += 1
         return self._period
 
     def _end(self, period: int, error: ProviderUnavailable | None) -> None:
@@ -113,16 +98,9 @@ class Circuit:
         if period == self._period and self.state == pybreaker.STATE_HALF_OPEN:
             self._trials -= 1
 
-    def _bear_more(self) -> None:
-        if self._most_calls is not None and self.state == pybreaker.STATE_CLOSED:
-            self._most_calls += 1
-            if self._most_calls >= RECOVERED_CALLS:
-                self._most_calls = None
-
     def _changed(self, before: str, after: str) -> None:
         self._period += 1
         self._trials = 0
-        self._most_calls = RECOVERING_CALLS
         self._opened_at = self._clock()
         figures.circuit_is(after)
         write = log.warning if after == pybreaker.STATE_OPEN else log.info
