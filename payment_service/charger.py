@@ -15,11 +15,12 @@ from eventlet.event import Event
 from eventlet.greenpool import GreenPool
 
 from payment_service import figures
-from payment_service.circuit import Circuit, CircuitOpen, GuardedProvider
+from payment_service.circuit import Circuit, CircuitOpen, GuardedProvider, NoAnswerInTime
 from payment_service.domain import PSP_TIMEOUT, WorkKind
 from payment_service.handlers import Result, Unanswered, Voided
 from payment_service.provider import VOIDED, Approved, Charge, Declined, PaymentProvider, Processing
 from payment_service.queries import Attempt
+from payment_service.throttle import Place, Throttle
 from shared import tracing
 from shared.errors import ProviderUnavailable, TransientError
 from shared.logs import get_logger
@@ -53,6 +54,7 @@ class Charger:
     ) -> None:
         self._limit_s = limit_s
         self._circuit = Circuit()
+        self._throttle = Throttle()
         self._provider = GuardedProvider(provider=provider, circuit=self._circuit, timeout_s=call_timeout_s)
         self._save = save
         self._calls = GreenPool(CONCURRENT_CALLS)
@@ -101,27 +103,33 @@ class Charger:
 
     def _call(self, attempt: Attempt) -> None:
         # crash point: charger.leased
-        began, is_called = time.monotonic(), True
+        with self._throttle.place() as place:
+            answer = self._carry(attempt, place)
+        # crash point: charger.called
+        self._add_results([Result(attempt=attempt, answer=answer)])
+
+    def _carry(self, attempt: Attempt, place: Place) -> Approved | Declined | Processing | Voided | Unanswered:
+        began = time.monotonic()
         try:
             with tracing.calling(f"provider {attempt.kind.lower()}", attempt.order_id, attempt.correlation_id):
                 answer = self._answer_to(attempt)
+            place.answered()
         except CircuitOpen:
             # Said once when the circuit opened, not for each of those it keeps back.
-            answer, is_called = Unanswered(), False
+            self._throttle.begin_anew()
+            figures.KEPT_BACK.labels(attempt.kind).inc()
+            return Unanswered()
         except TransientError as error:
             log.warning("provider_did_not_answer", attempt_id=str(attempt.id), kind=attempt.kind, error=str(error))
+            if isinstance(error, NoAnswerInTime):
+                place.answered_too_late()
             answer = Unanswered()
         except Exception as error:
             # Not knowing what happened is the one safe reading of an error nobody thought of.
             log.error("provider_call_failed", attempt_id=str(attempt.id), kind=attempt.kind, exc_info=error)
             answer = Unanswered()
-        # crash point: charger.called
-        if is_called:
-            outcome = type(answer).__name__.lower()
-            figures.LATENCY.labels(attempt.kind, outcome).observe(time.monotonic() - began)
-        else:
-            figures.KEPT_BACK.labels(attempt.kind).inc()
-        self._add_results([Result(attempt=attempt, answer=answer)])
+        figures.LATENCY.labels(attempt.kind, type(answer).__name__.lower()).observe(time.monotonic() - began)
+        return answer
 
     def _answer_to(self, attempt: Attempt) -> Approved | Declined | Processing | Voided | Unanswered:
         match attempt.kind:

@@ -37,6 +37,10 @@ class CircuitOpen(ProviderUnavailable):
     """The provider was not called."""
 
 
+class NoAnswerInTime(ProviderUnavailable):
+    """It was called, and what it did is not known."""
+
+
 class Circuit:
     """Closed: every call goes through. Open: none does. Half-open: a few try whether the provider is back."""
 
@@ -150,7 +154,7 @@ class GuardedProvider:
 
 
 def within(timeout_s: float, operation: Callable[[], T]) -> T:
-    """What ``operation`` returns. Raises ProviderUnavailable when it takes longer."""
+    """What ``operation`` returns. Raises NoAnswerInTime when it takes longer."""
     timeout = eventlet.Timeout(timeout_s)
     try:
         return operation()
@@ -158,6 +162,6 @@ def within(timeout_s: float, operation: Callable[[], T]) -> T:
         if fired is not timeout:
             raise
         # Timeout is no Exception: it would get past every handler that knows what to do without an answer.
-        raise ProviderUnavailable(f"no answer within {timeout_s:g} s") from None
+        raise NoAnswerInTime(f"no answer within {timeout_s:g} s") from None
     finally:
         timeout.cancel()
