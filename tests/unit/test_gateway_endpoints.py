@@ -434,9 +434,15 @@ def test_openapi_describes_every_endpoint(client: FlaskClient) -> None:
     assert "application/problem+json" in document["components"]["responses"]["NotFound"]["content"]
 
 
-UNKEYED = {"post /api/v1/psp/webhooks", "post /api/v1/auth/token", "post /api/v1/admin/chaos"}
-"""What their senders cannot repeat by a key: webhooks have ids of their own, a login changes nothing, and a chaos
-switch is one for its kind and target, however often it is set.
+UNKEYED = {
+    "post /api/v1/psp/webhooks",
+    "post /api/v1/auth/token",
+    "post /api/v1/admin/chaos",
+    "post /api/v1/admin/redrives/dry-run",
+    "post /api/v1/admin/redrives/{redrive_id}/advance",
+}
+"""What their senders cannot repeat by a key: webhooks have ids of their own, a login and a dry run change nothing, a
+chaos switch is one for its kind and target, and a step of a redrive begins where the last one ended.
 """
 
 

@@ -20,6 +20,8 @@ CODES = {
     "ChaosError": "chaos_error",
     "ChaosRefusal": "chaos_refusal",
     "ChaosSwitchNotFound": "chaos_switch_not_found",
+    "RedriveNotFound": "redrive_not_found",
+    "NothingSelected": "nothing_selected",
     "Conflict": "conflict",
     "DatabaseUnavailable": "database_unavailable",
     "DeadLettersNotFound": "dead_letters_not_found",
