@@ -43,8 +43,8 @@ class VersionedFiles:
             abort(404)
         response = Response(self._files[name], mimetype=mimetypes.guess_type(name)[0] or "text/plain")
         response.cache_control.public = True
-        response.cache_control.immutable = True
         response.cache_control.max_age = _A_YEAR_S
+        response.cache_control.immutable = True
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.add_etag()
         if name.endswith(_COMPRESSED):
