@@ -10,10 +10,10 @@ from flask_wtf.csrf import CSRFProtect
 
 from gateway.auth.composition import Authentication
 from gateway.auth.sessions import install_sessions
-from gateway.dashboard import files, formats, home, login, navigation, orders
+from gateway.dashboard import files, formats, home, login, navigation, order_page, orders
 from gateway.dashboard.settings import DashboardSettings
 
-PAGES = (home, orders)
+PAGES = (home, orders, order_page)
 """Modules with a ``blueprint`` each."""
 
 

@@ -25,7 +25,16 @@
       element.textContent = (isToday ? timeOnly : local).format(at);
     }
   };
-  const showTimes = (root) => root.querySelectorAll("time[datetime]").forEach(showTime);
+  // In a drawing there is no <time>.
+  const showDrawnTime = (element) => {
+    const at = new Date(element.dataset.time);
+    const hands = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3, hourCycle: "h23" });
+    element.textContent = hands.format(at);
+  };
+  const showTimes = (root) => {
+    root.querySelectorAll("time[datetime]").forEach(showTime);
+    root.querySelectorAll("[data-time]").forEach(showDrawnTime);
+  };
   setInterval(() => document.querySelectorAll("time[data-until], time[data-ago]").forEach(showTime), 1000);
 
   const toast = (message, kind = "success") => {
@@ -51,6 +60,7 @@
     dialog.returnValue = "no";
     dialog.onclose = () => {
       if (dialog.returnValue !== "yes") return;
+      if (!form.isConnected) return toast("The page has changed meanwhile; look again.", "danger");
       form.dataset.confirmed = "yes";
       form.requestSubmit(event.submitter);
     };
@@ -83,6 +93,9 @@
   document.addEventListener("htmx:responseError", () => toast("That did not work; the page may be out of date.", "danger"));
   document.addEventListener("htmx:sendError", () => toast("The server cannot be reached.", "danger"));
   document.addEventListener("htmx:afterSwap", (event) => showTimes(event.target));
+  const live = document.querySelector("[data-live-state]");
+  document.addEventListener("htmx:sseError", () => live && (live.hidden = false));
+  document.addEventListener("htmx:sseOpen", () => live && (live.hidden = true));
   document.addEventListener("htmx:sseMessage", (event) => showTimes(event.target));
   document.querySelectorAll("[data-toast]").forEach(leaveLater);
   showTimes(document);
