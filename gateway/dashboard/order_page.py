@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
+from uuid import uuid4
 
 from flask import Response, copy_current_request_context, render_template, request, url_for
 
@@ -50,7 +51,7 @@ def follow(order_id: str) -> Response:
     @copy_current_request_context
     def piece() -> str:
         order = _order(id_, who)
-        return render_template("_order_live.html", idempotency_key=request_id(), **_values(order, who))
+        return render_template("_order_live.html", idempotency_key=str(uuid4()), **_values(order, who))
 
     return saga_stream(id_, piece)
 
