@@ -10,10 +10,20 @@ from flask_wtf.csrf import CSRFProtect
 
 from gateway.auth.composition import Authentication
 from gateway.auth.sessions import install_sessions
-from gateway.dashboard import files, formats, home, login, navigation, order_page, orders
+from gateway.dashboard import (
+    files,
+    formats,
+    home,
+    login,
+    navigation,
+    order_page,
+    orders,
+    seller_orders,
+    seller_products,
+)
 from gateway.dashboard.settings import DashboardSettings
 
-PAGES = (home, orders, order_page)
+PAGES = (home, orders, order_page, seller_products, seller_orders)
 """Modules with a ``blueprint`` each."""
 
 
