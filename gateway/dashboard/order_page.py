@@ -17,7 +17,7 @@ from gateway.access import EVERY_ROLE, caller
 from gateway.dashboard.diagram import draw
 from gateway.dashboard.pages import PageBlueprint, done, posted_key, render
 from gateway.dashboard.saga_stream import saga_stream
-from gateway.expansion import expanded
+from gateway.expansion import expanded_if_possible
 from gateway.paths import as_uuid
 from gateway.request_id import request_id
 from gateway.services import ORDER_SERVICE, services, trusted_services
@@ -34,6 +34,8 @@ _ACTORS = {
     "fulfil": (Party.SELLER,),
     "return": (Party.SELLER,),
 }
+# A service that is away must not take the page with it.
+_PATIENCE_S = 1.0
 _contract = cache(load_choreography)
 
 
@@ -108,7 +110,8 @@ def _id(text: str) -> str:
 
 def _order(id_: str, who: Identity) -> Mapping[str, Any]:
     order = trusted_services().call(ORDER_SERVICE, "get_order", caller=who, order_id=id_)
-    return expanded(order, "payment,reservation", who)
+    shown, silent = expanded_if_possible(order, who, timeout_s=_PATIENCE_S)
+    return {**shown, "silent": silent}
 
 
 def _values(order: Mapping[str, Any], who: Identity) -> dict[str, Any]:
