@@ -11,6 +11,9 @@ from flask_wtf.csrf import CSRFProtect
 from gateway.auth.composition import Authentication
 from gateway.auth.sessions import install_sessions
 from gateway.dashboard import (
+    card_form,
+    cart,
+    checkout,
     files,
     formats,
     home,
@@ -18,12 +21,14 @@ from gateway.dashboard import (
     navigation,
     order_page,
     orders,
+    paying,
     seller_orders,
     seller_products,
+    shop,
 )
 from gateway.dashboard.settings import DashboardSettings
 
-PAGES = (home, orders, order_page, seller_products, seller_orders)
+PAGES = (home, shop, cart, checkout, orders, order_page, paying, seller_products, seller_orders)
 """Modules with a ``blueprint`` each."""
 
 
@@ -36,5 +41,6 @@ def install_dashboard(app: Flask, auth: Authentication, settings: DashboardSetti
     formats.install_formats(app)
     navigation.install_navigation(app)
     login.install_login(app, auth, settings)
+    card_form.install_card_form(app, settings)
     for module in (files, login, *PAGES):
         app.register_blueprint(module.blueprint)

@@ -24,7 +24,11 @@ class Entry:
     role: Role
 
 
-ENTRIES = (Entry(title="My orders", endpoint="my_orders.list_orders", role=Role.USER),)
+ENTRIES = (
+    Entry(title="Shop", endpoint="shop.show", role=Role.USER),
+    Entry(title="Cart", endpoint="cart.show", role=Role.USER),
+    Entry(title="My orders", endpoint="my_orders.list_orders", role=Role.USER),
+)
 
 
 def install_navigation(app: Flask) -> None:
