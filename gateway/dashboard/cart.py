@@ -12,8 +12,8 @@ from typing import Any
 from flask import Response, request, url_for
 
 from gateway.dashboard import current_cart
+from gateway.dashboard.forms import quantity
 from gateway.dashboard.pages import PageBlueprint, done, posted_key, render
-from gateway.dashboard.typed import quantity
 from gateway.paths import as_item
 from shared.errors import UnknownItem
 from shared.identity import Role
@@ -24,8 +24,7 @@ blueprint = PageBlueprint("cart", __name__)
 @blueprint.page("/cart", Role.USER)
 def show() -> Response:
     cart = current_cart.current_cart()
-    lines = [{**line, "sum": _sum(line)} for line in cart["items"]] if cart else []
-    return render("cart.html", cart=cart, lines=lines, sellers=sellers(cart), objections=objections(cart))
+    return render("cart.html", cart=cart, lines=lines_of(cart), sellers=sellers(cart), objections=objections(cart))
 
 
 @blueprint.action("/cart/items", Role.USER)
@@ -51,6 +50,11 @@ def remove_seller() -> Response:
     unwanted = [line["item"] for line in cart["items"] if line.get("sellerId") == seller] if cart else []
     current_cart.remove(*unwanted)
     return done(f"Removed: {', '.join(unwanted)}" if unwanted else "There was nothing to remove", url_for(".show"))
+
+
+def lines_of(cart: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """With what each comes to."""
+    return [{**line, "sum": _sum(line)} for line in cart["items"]] if cart else []
 
 
 def sellers(cart: Mapping[str, Any] | None) -> list[str]:

@@ -13,9 +13,9 @@ from flask import Response, make_response, redirect, request, url_for
 
 from gateway.dashboard import current_cart
 from gateway.dashboard.card_form import card_form
-from gateway.dashboard.cart import objections
+from gateway.dashboard.cart import lines_of, objections
+from gateway.dashboard.forms import read
 from gateway.dashboard.pages import PageBlueprint, done, posted_key, refused, render
-from gateway.dashboard.typed import read
 from gateway.request_id import request_id
 from gateway.schemas import NewOrder, ShippingAddress
 from gateway.services import ORDER_SERVICE, services
@@ -87,7 +87,7 @@ def _payment(form: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
 def _form(cart: Any, said: Mapping[str, str], wrong: Mapping[str, str], status: int) -> Response:
     # What was typed as a token may be anything, a card number too: it is not repeated.
     shown = {name: said.get(name, "") for name in (*_SEEN, *_ADDRESS, "way")}
-    return render("checkout.html", status, cart=cart, said=shown, wrong=wrong, **card_form())
+    return render("checkout.html", status, cart=cart, lines=lines_of(cart), said=shown, wrong=wrong, **card_form())
 
 
 def _again() -> Response:

@@ -13,9 +13,9 @@ from typing import Any
 from flask import Response, request, url_for
 
 from gateway.access import EVERY_ROLE
+from gateway.dashboard.forms import read
 from gateway.dashboard.pages import PageBlueprint, render
 from gateway.dashboard.tables import csv_of_all, wants_csv
-from gateway.dashboard.typed import read
 from gateway.schemas import ORDER_STATUSES, OrderQuery
 from gateway.services import ORDER_SERVICE, services
 from shared.errors import InvalidRequest

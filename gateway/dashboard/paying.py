@@ -13,8 +13,8 @@ from flask import Response, request, url_for
 
 from gateway.access import caller
 from gateway.dashboard.card_form import card_form
+from gateway.dashboard.forms import read
 from gateway.dashboard.pages import PageBlueprint, done, posted_key, refused, render
-from gateway.dashboard.typed import read
 from gateway.paths import as_uuid
 from gateway.request_id import request_id
 from gateway.schemas import Confirmation

@@ -10,8 +10,8 @@ from typing import Any
 from flask import Response, request, url_for
 
 from gateway.dashboard import current_cart
+from gateway.dashboard.forms import quantity, read
 from gateway.dashboard.pages import PageBlueprint, done, posted_key, render
-from gateway.dashboard.typed import quantity, read
 from gateway.paths import as_item
 from gateway.schemas import ProductQuery
 from gateway.services import INVENTORY_SERVICE, services
