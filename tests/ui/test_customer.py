@@ -9,7 +9,7 @@ import pytest
 from harness.gateway import Gateway
 from harness.waiting import wait_until
 from playwright.sync_api import Page, Request, expect
-from ui_pages import keep_picture
+from ui_pages import keep_picture, serious_findings
 
 from ops.people import customer
 from shared.identity import Role
@@ -41,7 +41,7 @@ def for_sale(gateway: Gateway, name: str, **more: Any) -> str:
 
 def put_into_cart(page: Page, item: str) -> None:
     page.goto(f"/shop?text={item}")
-    page.get_by_role("button", name="to the cart").click()
+    page.get_by_role("button", name="Add to cart").click()
     expect(page.get_by_text(f"In your cart: 1 of {item}")).to_be_visible()
 
 
@@ -126,7 +126,7 @@ class TestPayingLater:
         put_into_cart(page, item)
         page.goto("/checkout")
         fill_in_address(page)
-        page.get_by_label(re.compile("^Later")).check()
+        page.get_by_role("radio", name="Later: the goods").check()
         expect(page.get_by_label("Card number")).to_be_hidden()
         order_button(page).click()
         expect(page).to_have_url(ORDER_PAGE)
@@ -164,7 +164,7 @@ class TestWithoutScripts:
         page.goto("/cart")
         page.get_by_role("link", name="Check out").click()
         fill_in_address(page)
-        page.get_by_label(re.compile("^Later")).check()
+        page.get_by_role("radio", name="Later: the goods").check()
         order_button(page).click()
         expect(page).to_have_url(ORDER_PAGE)
 
@@ -200,3 +200,37 @@ class TestOrders:
         answer = log_in(Role.USER).goto(f"/orders/{order_id}/pay")
         assert answer is not None
         assert answer.status == 404
+
+
+class TestQuality:
+    """Of the pages that have to be filled first; test_quality.py has the others."""
+
+    def test_nothing_serious_in_light_or_dark_and_it_fits_on_a_phone(
+        self, log_in: Any, gateway: Gateway, item: str
+    ) -> None:
+        unpaid = gateway.order(item, userId="user-1", paymentMode="manual")
+        page = log_in(Role.USER, viewport={"width": 360, "height": 740})
+        put_into_cart(page, item)
+        for path in ("/shop", "/cart", "/checkout", "/orders", f"/orders/{unpaid}/pay"):
+            for scheme in ("light", "dark"):
+                page.emulate_media(color_scheme=scheme)
+                page.goto(path)
+                expect(page.get_by_role("heading", level=1)).to_be_visible()
+                assert serious_findings(page) == [], (path, scheme)
+                assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
+
+    def test_a_cart_is_ordered_with_the_keyboard_alone(self, log_in: Any, item: str) -> None:
+        page = log_in(Role.USER)
+        page.goto(f"/shop?text={item}")
+        page.get_by_label("Quantity of", exact=False).first.press("Enter")
+        expect(page.get_by_text(f"In your cart: 1 of {item}")).to_be_visible()
+        page.goto("/checkout")
+        page.get_by_label("Name", exact=True).focus()
+        for text in ("Ada", "1 Main Street", "", "B1", "Bath", "GB"):
+            page.keyboard.type(text)
+            page.keyboard.press("Tab")
+        expect(page.get_by_role("radio", name="Now, with a card")).to_be_focused()
+        page.keyboard.press("ArrowUp")
+        expect(page.get_by_role("radio", name="Later: the goods")).to_be_checked()
+        page.keyboard.press("Enter")
+        expect(page).to_have_url(ORDER_PAGE)
