@@ -26,7 +26,7 @@ blueprint = PageBlueprint("checkout", __name__)
 
 _ADDRESS = ("name", "line1", "line2", "city", "postalCode", "country")
 _SEEN = ("cartId", "price", "currency")
-_WAYS = ("card", "token", "later")
+_TOKEN_FIELDS = {"card": "cardToken", "token": "paymentMethod"}
 _NO_TOKEN = {
     "card": "The card was not turned into a token. That needs scripts: allow them, or pay later.",
     "token": "Please fill this in.",
@@ -77,9 +77,9 @@ def _payment(form: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
     way = form.get("way")
     if way == "later":
         return {"paymentMode": "manual"}, {}
-    if way not in _WAYS:
+    if way not in _TOKEN_FIELDS:
         return {}, {"way": "Please choose how to pay."}
-    token = form.get("cardToken" if way == "card" else "paymentMethod", "").strip()
+    token = form.get(_TOKEN_FIELDS[way], "").strip()
     wrong = {} if token else {"paymentMethod" if way == "token" else "card": _NO_TOKEN[way]}
     return {"paymentMode": "auto", "paymentMethod": token}, wrong
 
@@ -92,7 +92,9 @@ def _form(cart: Any, said: Mapping[str, str], wrong: Mapping[str, str], status: 
 
 def _again() -> Response:
     """Nobody knows whether it was placed: the same request with the same key finds out, and never places a second."""
-    fields = {name: text for name, text in request.form.items() if name not in ("csrf_token", "idempotency_key")}
+    # Only what was looked at: a token field that was not meant may hold anything.
+    meant = (*_SEEN, *_ADDRESS, "way", _TOKEN_FIELDS.get(request.form["way"]))
+    fields = {name: text for name, text in request.form.items() if name in meant}
     return render("checkout_again.html", 503, fields=fields, key=posted_key())
 
 

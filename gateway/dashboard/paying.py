@@ -19,7 +19,14 @@ from gateway.paths import as_uuid
 from gateway.request_id import request_id
 from gateway.schemas import Confirmation
 from gateway.services import ORDER_SERVICE, PAYMENT_SERVICE, OutcomeUnknown, services
-from shared.errors import OrderNotFound, PaymentExpired, PaymentInProgress, PaymentNotFound, PaymentNotPayable
+from shared.errors import (
+    OrderNotFound,
+    PaymentExpired,
+    PaymentInProgress,
+    PaymentNotFound,
+    PaymentNotPayable,
+    TransientError,
+)
 from shared.identity import Party, Role
 
 blueprint = PageBlueprint("paying", __name__)
@@ -52,8 +59,12 @@ def show(order_id: str) -> Response:
 @blueprint.page("/orders/<order_id>/pay/state", Role.USER)
 def look(order_id: str) -> Response:
     """Has anything changed that the page should show? Then it is loaded anew; if not, a form stays as it is."""
-    order = _order(order_id)
-    payment = _payment(order)
+    try:
+        order = _order(order_id)
+        payment = _payment(order)
+    except TransientError:
+        # A service is away for a moment: what the page shows is still the best that is known.
+        return Response(status=204)
     has_changed = request.args.get("seen") != _mark(stage_of(order, payment), payment)
     return Response(status=204, headers={"HX-Refresh": "true"} if has_changed else {})
 

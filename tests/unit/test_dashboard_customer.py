@@ -140,6 +140,10 @@ class TestShop:
         assert "That cannot be looked for" in page.text
         assert called(services, "list_products") == []
 
+    def test_is_open_while_the_order_service_is_away(self, buyer: Browser, services: FakeServices) -> None:
+        services.answers["order_service.get_cart"] = CallTimedOut("late")
+        assert buyer.get("/shop").status_code == 200
+
     def test_nothing_found(self, browser: Browser, services: FakeServices) -> None:
         services.answers["inventory_service.list_products"] = {"products": [], "nextCursor": None}
         assert "Nothing found" in browser.get("/shop?text=zebra").text
@@ -286,8 +290,9 @@ class TestCheckout:
 
     def test_without_an_answer_the_same_is_asked_again(self, buyer: Browser, services: FakeServices) -> None:
         services.answers["order_service.place_order"] = CallTimedOut("late")
-        answer = check_out(buyer, way="card", cardToken="tok_abc")
+        answer = check_out(buyer, way="card", cardToken="tok_abc", paymentMethod=CARD_NUMBER)
         assert answer.status_code == 503
+        assert CARD_NUMBER not in answer.text
         fields = dict(re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', answer.text))
         assert fields["idempotency_key"] == "k-1"
 
@@ -386,6 +391,11 @@ class TestPaying:
         assert (same.status_code, same.headers.get("HX-Refresh")) == (204, None)
         services.answers["payment_service.get_payment"] = payment(charging=True)
         assert browser.get(watch).headers["HX-Refresh"] == "true"
+
+    def test_looks_on_while_a_service_is_away(self, browser: Browser, services: FakeServices) -> None:
+        services.answers["payment_service.get_payment"] = CallTimedOut("late")
+        same = browser.get(f"{PAY}/state?seen=open.0.")
+        assert (same.status_code, same.headers.get("HX-Refresh")) == (204, None)
 
     def test_too_late_is_said(self, browser: Browser, services: FakeServices) -> None:
         services.answers["payment_service.confirm_payment"] = PaymentExpired("late")

@@ -43,6 +43,13 @@
   };
 
   const isByCard = () => (form.elements.way?.value ?? "card") === "card";
+  // What is not to be seen must not be sent, nor keep the form from being sent.
+  const chooseWay = () => {
+    const other = form.elements.paymentMethod;
+    if (other) other.disabled = form.elements.way.value !== "token";
+  };
+  form.addEventListener("change", chooseWay);
+  chooseWay();
   form.addEventListener("submit", async (event) => {
     if (!isByCard() || token.value) return;
     event.preventDefault();
@@ -80,6 +87,7 @@
         token.value = "";
         const way = form.querySelector("[name=way][value=card]");
         if (way) way.checked = true;
+        chooseWay();
         form.querySelector("button:not([type=button])").focus();
       });
       const what = document.createElement("span");

@@ -38,6 +38,8 @@
   setInterval(() => document.querySelectorAll("time[data-until], time[data-ago]").forEach(showTime), 1000);
 
   const toast = (message, kind = "success") => {
+    const isShown = [...document.querySelectorAll("[data-toast]")].some((shown) => shown.textContent === message);
+    if (isShown) return;
     const element = document.createElement("div");
     element.className = `toast-message alert alert-${kind}`;
     element.dataset.toast = kind;
