@@ -13,7 +13,7 @@ from shared.identity import Role
 
 MOST_BYTES = 200_000
 PAGES: dict[Role, tuple[str, ...]] = {
-    Role.USER: ("/orders", "/orders/{order}"),
+    Role.USER: ("/shop", "/cart", "/orders", "/orders/{order}"),
     Role.SELLER: (
         "/seller/orders",
         "/seller/products",
