@@ -41,9 +41,12 @@ demo: $(READY) ## Start everything, play the scenarios, print their timelines
 walkthrough: $(READY) ## Play the README's walk through the HTTP API with curl, and check each answer
 	@ops/walkthrough.sh $(ARGS)
 
-.PHONY: test unit integration simulate
-test: $(READY) ## Run all tests (on a stack of their own in .stack-test)
-	$(BIN)/pytest tests $(ARGS)
+.PHONY: test test-ui unit integration simulate
+test: $(READY) ## Run all tests but those in a browser (on a stack of their own in .stack-test)
+	$(BIN)/pytest tests --ignore=tests/ui $(ARGS)
+
+test-ui: $(READY) ## Use the dashboard in a real Chromium (Debian's; installed if missing)
+	$(BIN)/pytest tests/ui $(ARGS)
 
 unit: $(READY) ## Run the tests that open no socket
 	$(BIN)/pytest tests/unit $(ARGS)

@@ -15,6 +15,7 @@ from shared.identity import ANONYMOUS, Identity, Role
 
 View = TypeVar("View", bound=Callable[..., Any])
 _ATTRIBUTE = "ordersaga_access"
+_PAGE = "ordersaga_page"
 
 ANYBODY: frozenset[Role] = frozenset()
 EVERY_ROLE = (Role.USER, Role.SELLER, Role.ADMIN)
@@ -34,6 +35,20 @@ def allow(*roles: Role) -> Callable[[View], View]:
         return view
 
     return declare
+
+
+def page(*roles: Role) -> Callable[[View], View]:
+    """The same for a page of the dashboard: its callers have a session, and no token."""
+
+    def declare(view: View) -> View:
+        setattr(view, _PAGE, True)
+        return allow(*roles)(view)
+
+    return declare
+
+
+def is_page(view: object) -> bool:
+    return getattr(view, _PAGE, False)
 
 
 def access_of(view: object) -> frozenset[Role] | None:

@@ -16,6 +16,7 @@ from gateway.auth.composition import Authentication, nobody
 from gateway.auth.guard import install_guard
 from gateway.auth.limits import install_limits
 from gateway.auth.views import register_login
+from gateway.dashboard import install_dashboard
 from gateway.feed import Feed
 from gateway.metrics import MeasuredServices, Metrics, install_metrics
 from gateway.openapi import create_api
@@ -42,7 +43,7 @@ def create_app(
     their process can.
     """
     auth = auth or nobody()
-    app = Flask("gateway", static_folder=None)
+    app = Flask("gateway", static_folder=None, template_folder="dashboard/templates")
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.config[health.TIMEOUT_SETTING] = settings.health_timeout_s
     install_request_log(app)
@@ -66,6 +67,7 @@ def create_app(
     api.register_blueprint(health.blueprint, name="probes", url_prefix="/health")
     if auth.login is not None:
         register_login(app, api, auth.login)
+    install_dashboard(app, auth, settings.dashboard)
     if settings.trusted_proxies:
         _believe_proxies(app, settings.trusted_proxies)
     return app

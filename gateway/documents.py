@@ -108,6 +108,8 @@ class Order(OrderSummary):
     updatedAt = time_text()
     settledAt = time_text(allow_none=True)
     deadlineAt = time_text(allow_none=True)
+    step = fields.String(metadata={"description": "What the saga is at, as on the saga board"})
+    waitsFor = fields.String(metadata={"description": "Whose turn it is, as on the saga board"})
     awaitsApproval = fields.Boolean(metadata={"description": "The seller has to approve or decline first"})
     fulfilRequestedAt = time_text(allow_none=True)
     tracking = maybe_text()

@@ -10,8 +10,9 @@ from typing import Any
 
 from gateway.access import caller
 from gateway.at_once import ask_at_once
-from gateway.services import INVENTORY_SERVICE, PAYMENT_SERVICE, trusted_services
-from shared.errors import NotFound
+from gateway.services import INVENTORY_SERVICE, PAYMENT_SERVICE, Services, trusted_services
+from shared.errors import NotFound, TransientError
+from shared.identity import Identity
 
 _WHERE = {"payment": (PAYMENT_SERVICE, "get_payment"), "reservation": (INVENTORY_SERVICE, "get_reservation")}
 _ID_ARGUMENT = {"payment": "order_id", "reservation": "reservation_id"}
@@ -23,13 +24,31 @@ def expanded(order: Mapping[str, Any], wanted: str) -> Mapping[str, Any]:
     A part that does not exist yet stays what the order was told. Raises what a call raises.
     """
     parts = [name for name in wanted.split(",") if name]
-    client, identity = trusted_services(), caller()
+    client, who = trusted_services(), caller()
+    return {**order, **ask_at_once(parts, lambda part: _ask(client, part, order, who))}
+
+
+def expanded_if_possible(
+    order: Mapping[str, Any], identity: Identity, *, timeout_s: float
+) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    """The order with both parts, and the names of those whose service does not answer: they stay what it was told."""
+    client, silent = trusted_services(), []
 
     def ask(part: str) -> Any:
-        service, method = _WHERE[part]
         try:
-            return client.call(service, method, caller=identity, **{_ID_ARGUMENT[part]: order["id"]})
-        except NotFound:
+            return _ask(client, part, order, identity, timeout_s)
+        except TransientError:
+            silent.append(part)
             return order.get(part)
 
-    return {**order, **ask_at_once(parts, ask)}
+    return {**order, **ask_at_once(list(_WHERE), ask)}, tuple(sorted(silent))
+
+
+def _ask(
+    client: Services, part: str, order: Mapping[str, Any], identity: Identity, timeout_s: float | None = None
+) -> Any:
+    service, method = _WHERE[part]
+    try:
+        return client.call(service, method, timeout_s, caller=identity, **{_ID_ARGUMENT[part]: order["id"]})
+    except NotFound:
+        return order.get(part)

@@ -82,11 +82,11 @@ def follow_order(query: dict[str, Any], order_id: str) -> Response:
     """
     id_ = as_uuid(order_id, OrderNotFound("There is no order with this id"))
     after = _last_seen(query)
-    news = _first_news(id_, after)
+    news = first_news(id_, after)
     until_whole = query["until"] == "whole"
     if not news.events and _is_over(news, until_whole=until_whole):
         return Response(status=204)
-    feed = cast(Feed, current_app.extensions[_EXTENSION])
+    feed = feed_of_this_process()
     stream = feed.open(order_id=id_, subject=caller().subject, after=after, first=news)
     client = request.environ.get("gunicorn.socket")
     return Response(
@@ -101,6 +101,10 @@ def register_feed(app: Flask, feed: Feed) -> None:
     app.extensions[_EXTENSION] = feed
 
 
+def feed_of_this_process() -> Feed:
+    return cast(Feed, current_app.extensions[_EXTENSION])
+
+
 def _last_seen(query: Mapping[str, Any]) -> int:
     text = request.headers.get(HEADER) or query.get("lastEventId") or "0"
     if re.fullmatch(_SEQ_PATTERN, text) is None:
@@ -108,7 +112,7 @@ def _last_seen(query: Mapping[str, Any]) -> int:
     return int(text)
 
 
-def _first_news(order_id: str, after: int) -> News:
+def first_news(order_id: str, after: int) -> News:
     """In the caller's name: whoever may not see the order gets the service's refusal."""
     [said] = services().call(ORDER_SERVICE, "follow_orders", wanted=[{"orderId": order_id, "after": after}])
     if "error" in said:

@@ -46,6 +46,12 @@ class Unauthenticated(PermanentError):
     code = "unauthenticated"
 
 
+class LoginRequired(PermanentError):
+    """A page was asked for without a session, or with one that is over."""
+
+    code = "unauthenticated"
+
+
 class InvalidCredentials(PermanentError):
     """Which of the two is wrong is not said: that would tell who has an account."""
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from gateway.auth.limits import RateLimits
 from gateway.auth.settings import AuthSettings
+from gateway.dashboard.settings import DashboardSettings
 from shared.config import ProcessSettings, Source
 from shared.errors import Misconfigured
 
@@ -24,12 +25,18 @@ class HttpSettings:
     rate_limits: RateLimits = field(default_factory=RateLimits)
     # How many of our own proxies stand in front: X-Forwarded-For is believed that many times, and else not at all.
     trusted_proxies: int = 0
+    dashboard: DashboardSettings = field(default_factory=DashboardSettings)
 
     @classmethod
-    def read(cls, source: Source, *, place_timeout_s: float = 5.0) -> HttpSettings:
+    def read(cls, source: Source, *, place_timeout_s: float = 5.0, is_development: bool = False) -> HttpSettings:
         # Nought is a number of proxies too, but no count.
         proxies = 0 if source.values.get("TRUSTED_PROXIES") == "0" else source.count("TRUSTED_PROXIES", 0)
-        return cls(place_timeout_s=place_timeout_s, rate_limits=RateLimits.read_from(source), trusted_proxies=proxies)
+        return cls(
+            place_timeout_s=place_timeout_s,
+            rate_limits=RateLimits.read_from(source),
+            trusted_proxies=proxies,
+            dashboard=DashboardSettings.read(source, is_development=is_development),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +61,7 @@ class GatewaySettings:
         if port > 65_535:
             raise Misconfigured(f"GATEWAY_PORT is out of range: {port}")
         rpc_timeout_s = source.seconds("RPC_TIMEOUT_S", 5.0)
+        auth = AuthSettings.read(source)
         return cls(
             process=ProcessSettings.read(source),
             host=source.text("GATEWAY_HOST", "127.0.0.1"),
@@ -63,6 +71,6 @@ class GatewaySettings:
             workers=source.count("GATEWAY_WORKERS", 2),
             threads=source.count("GATEWAY_THREADS", 64),
             rpc_timeout_s=rpc_timeout_s,
-            http=HttpSettings.read(source, place_timeout_s=rpc_timeout_s),
-            auth=AuthSettings.read(source),
+            http=HttpSettings.read(source, place_timeout_s=rpc_timeout_s, is_development=auth.is_development),
+            auth=auth,
         )

@@ -74,7 +74,9 @@ def gateway_environment(folder: StackFolder, state: StackState) -> dict[str, str
         "GATEWAY_PORT": str(state.ports[GATEWAY]),
         KEY_VARIABLE: str(folder.signing_key_file),
     }
-    return {**_common_environment(folder, state), **own}
+    # With `--set PSP_PUBLIC_URL=…` browsers go elsewhere.
+    defaults = {"PSP_PUBLIC_URL": state.psp_url or ""}
+    return {**defaults, **_common_environment(folder, state), **own}
 
 
 def reconciler_environment(folder: StackFolder, state: StackState) -> dict[str, str]:

@@ -52,6 +52,13 @@ class FollowSchema(PayloadSchema):
     wanted = fields.List(fields.Nested(FollowedSchema), required=True, validate=validate.Length(0, MOST_FOLLOWED))
 
 
+class ListedOrderView(OrderSummaryView):
+    """With what its seller has to do."""
+
+    awaits_approval = fields.Boolean(data_key="awaitsApproval")
+    fulfil_requested_at = Moment(data_key="fulfilRequestedAt")
+
+
 class FollowedOrderView(OrderSummaryView):
     flag = fields.String()
     allowed_actions = fields.List(fields.String(), data_key="allowedActions")

@@ -17,11 +17,11 @@ from order_service.listing_schemas import (
     FollowedEventView,
     FollowedOrderView,
     FollowSchema,
+    ListedOrderView,
     OrdersWanted,
     said,
 )
 from order_service.requests import as_uuid, error_answer
-from order_service.schemas import OrderSummaryView
 from order_service.search import OrderFilter
 from order_service.states import Order
 from shared.database import Transaction
@@ -30,7 +30,7 @@ from shared.identity import Identity
 
 MOST_EVENTS = 500
 _ORDERS, _FOLLOW = OrdersWanted(), FollowSchema()
-_SUMMARY, _FOLLOWED, _EVENT = OrderSummaryView(), FollowedOrderView(), FollowedEventView()
+_SUMMARY, _FOLLOWED, _EVENT = ListedOrderView(), FollowedOrderView(), FollowedEventView()
 
 
 def list_orders(tx: Transaction, caller: Identity, **arguments: Any) -> dict[str, Any]:

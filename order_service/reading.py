@@ -18,9 +18,9 @@ from order_service.states import Order
 from shared.database import Transaction, rows_json
 
 _SUMMARY = """id, user_id, seller_id, status, reason, price, currency, payment_mode, correlation_id,
-              deadline_at, settled_at, created_at, updated_at"""
-_WHOLE = f"""{_SUMMARY}, shipping_address, stock, stock_generation, money, refunded, awaits_approval, approved_at,
-       fulfil_requested_at, tracking, flag, flagged_at, wake_at"""
+              deadline_at, settled_at, created_at, updated_at, awaits_approval, fulfil_requested_at"""
+_WHOLE = f"""{_SUMMARY}, shipping_address, stock, stock_generation, money, refunded, approved_at, tracking, flag,
+       flagged_at, wake_at"""
 _EVENT = """event_id, event_type, source, correlation_id, causation_id, occurred_at, recorded_at, decision, note,
             payload"""
 _ORDERS = text(f"select {_WHOLE} from orders where id = any(cast(:ids as uuid[]))")  # noqa: S608

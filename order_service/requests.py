@@ -12,6 +12,7 @@ from uuid import UUID
 
 from order_service import archive, commands, queries, reading
 from order_service.access import customer_of, order_not_found, refuse_stranger
+from order_service.board import awaited, step_of
 from order_service.commands import Asking
 from order_service.domain import allowed_actions
 from order_service.placing import Placed, Request
@@ -144,7 +145,8 @@ def whole_order(
     """Everything that is shown of an order; ``events`` as they were recorded."""
     timeline = in_causal_order(events)
     parts = {"items": items, "returns": returns, "history": history, "timeline": timeline}
-    answer: dict[str, Any] = _ORDER.dump({**row, **parts, "allowed_actions": allowed_actions(order)})
+    now = {"allowed_actions": allowed_actions(order), "step": step_of(order), "waits_for": awaited(order)}
+    answer: dict[str, Any] = _ORDER.dump({**row, **parts, **now})
     return {**answer, "reservation": _reservation(row, timeline), "payment": _payment(row, timeline)}
 
 

@@ -336,6 +336,8 @@ class ReturnView(PayloadSchema):
 
 
 class OrderView(OrderSummaryView):
+    step = fields.String()
+    waits_for = fields.String(data_key="waitsFor")
     shipping_address = fields.Raw(data_key="shippingAddress")
     stock = fields.String()
     money = fields.String()

@@ -18,6 +18,8 @@ from uuid import uuid4
 import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -50,6 +52,12 @@ class SigningKey:
     @property
     def public(self) -> ec.EllipticCurvePublicKey:
         return self.private.public_key()
+
+
+def derived_secret(key: SigningKey, purpose: str) -> bytes:
+    """32 bytes that whoever has the key can make again, and that tell nothing about it or about other purposes."""
+    number = key.private.private_numbers().private_value
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose.encode()).derive(number.to_bytes(32, "big"))
 
 
 def new_key_pem() -> str:

@@ -70,7 +70,8 @@ def _well_known(subject: str, role: Role, salt_and_hash: str, seller_id: str | N
     )
 
 
-# Their passwords stand in the README.
+DEVELOPMENT_PASSWORDS = {"user-1": "User1234!", "seller-1": "Seller123!", "admin-1": "Admin123!"}
+"""By the account's id; they stand in the README too, and production refuses these accounts."""
 DEVELOPMENT_ACCOUNTS = (
     _well_known("user-1", Role.USER, "7/UBIBFeZ/7Gfzf7W2W7yA$/a3s0CI/dt/7MQQ34A7sJtGqBi855VM16PUHpZoOUxw"),
     _well_known(

@@ -5,6 +5,7 @@ Owns: which parts there are for which settings. Must not know: what the parts do
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,27 +16,36 @@ from gateway.auth.login import Login
 from gateway.auth.passwords import Passwords
 from gateway.auth.settings import AuthSettings
 from gateway.auth.verifier import Verifier
-from shared.tokens import DEFAULT_TTL_S, new_key_pem, read_signing_key
+from shared.tokens import DEFAULT_TTL_S, derived_secret, new_key_pem, read_signing_key
 
 
 @dataclass(frozen=True, kw_only=True)
 class Authentication:
-    """``login`` is None where another issuer logs people in."""
+    """``login`` is None where another issuer logs people in.
+
+    ``session_secret`` signs the cookies of the dashboard: all gateways that share it share their logins.
+    """
 
     verifier: Verifier
+    session_secret: bytes
     login: Login | None = None
 
 
 def authentication(settings: AuthSettings) -> Authentication:
     """Raises Misconfigured."""
     if settings.issuer is not None:
-        return Authentication(verifier=Verifier(IssuerKeys(settings.issuer.jwks_url), settings.issuer))
+        return Authentication(
+            verifier=Verifier(IssuerKeys(settings.issuer.jwks_url), settings.issuer),
+            session_secret=settings.session_secret.encode() or secrets.token_bytes(32),
+        )
     return with_own_login(load_own_keys(settings), Accounts(_accounts(settings)), settings.token_ttl_s)
 
 
 def with_own_login(keys: OwnKeys, accounts: Accounts, ttl_s: int = DEFAULT_TTL_S) -> Authentication:
     login = Login(passwords=Passwords(accounts), keys=keys, ttl_s=ttl_s)
-    return Authentication(verifier=Verifier(keys), login=login)
+    return Authentication(
+        verifier=Verifier(keys), session_secret=derived_secret(keys.signing, "dashboard sessions"), login=login
+    )
 
 
 def nobody() -> Authentication:

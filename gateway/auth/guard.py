@@ -9,7 +9,8 @@ import re
 
 from flask import Flask, Response, current_app, request
 
-from gateway.access import ANYBODY, access_of, set_caller
+from gateway.access import ANYBODY, access_of, is_page, set_caller
+from gateway.auth import sessions
 from gateway.auth.verifier import Verifier
 from gateway.problems import problem
 from gateway.request_errors import InvalidCredentials, IssuerUnavailable, Unauthenticated
@@ -29,14 +30,15 @@ def install_guard(app: Flask, verifier: Verifier) -> None:
         # Without a rule there is nothing to guard: Flask answers 404 or 405.
         if request.url_rule is None or _is_asking_for_methods():
             return
-        allowed = access_of(current_app.view_functions[request.url_rule.endpoint])
+        view = current_app.view_functions[request.url_rule.endpoint]
+        allowed = access_of(view)
         if allowed is None:
             log.error("view_without_declaration", endpoint=request.endpoint)
             raise Forbidden("This endpoint is closed")
         if allowed == ANYBODY:
             _recognise(verifier)
         else:
-            _require(_identify(verifier), allowed)
+            _require(sessions.identity() if is_page(view) else _identify(verifier), allowed)
 
     app.before_request(guard)
     app.register_error_handler(Unauthenticated, _on_unauthenticated)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -28,6 +29,7 @@ from shared.config import Source
 from shared.errors import Misconfigured
 
 LOGIN_ENDPOINT = "auth.issue_token"
+LOGIN_FORM_ENDPOINT = "login.log_in"
 _READS = ("GET", "HEAD")
 _WRITES = ("POST", "PUT", "PATCH", "DELETE")
 # A name may be tried more often than one address may try: nobody can lock its owner out from a single one.
@@ -122,7 +124,7 @@ def install_limits(app: Flask, allowed: RateLimits) -> None:
     limiter = Limiter(allowed)
 
     def count() -> None:
-        if request.endpoint == LOGIN_ENDPOINT:
+        if request.endpoint in (LOGIN_ENDPOINT, LOGIN_FORM_ENDPOINT):
             limiter.count_login()
         elif not _is_for_everybody():
             limiter.count(request.method, caller().subject)
@@ -155,7 +157,7 @@ def _address() -> str:
 
 def _account_name() -> str:
     """Of a fixed length, whatever was sent. Raises what a body without JSON raises."""
-    body = read_json(request)
-    name = body.get("username") if isinstance(body, dict) else None
+    body = request.form if request.endpoint == LOGIN_FORM_ENDPOINT else read_json(request)
+    name = body.get("username") if isinstance(body, Mapping) else None
     said = folded(name) if isinstance(name, str) else ""
     return sha256(said.encode("utf-8", "surrogatepass")).hexdigest()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from gateway.auth.keys import OwnKeys
 from gateway.auth.passwords import Passwords
 from gateway.request_errors import InvalidCredentials
-from shared.identity import Role
+from shared.identity import Identity, Role
 from shared.tokens import mint
 
 
@@ -27,11 +27,16 @@ class Login:
     keys: OwnKeys
     ttl_s: int
 
-    def grant(self, name: str, password: str) -> Granted:
+    def identity_of(self, name: str, password: str) -> Identity:
         """Raises InvalidCredentials, which does not say whether somebody has that name, or LoginBusy."""
         identity = self.passwords.identity_of(name, password)
         if identity is None:
             raise InvalidCredentials("User name or password is wrong")
+        return identity
+
+    def grant(self, name: str, password: str) -> Granted:
+        """Raises what :meth:`identity_of` raises."""
+        identity = self.identity_of(name, password)
         token = mint(
             self.keys.signing,
             subject=identity.subject,

@@ -50,6 +50,8 @@ class AuthSettings:
     retired_keys_file: str = ""
     token_ttl_s: int = DEFAULT_TTL_S
     issuer: IssuerSettings | None = None
+    # Only beside an issuer: else it follows from our own key.
+    session_secret: str = ""
 
     @property
     def is_development(self) -> bool:
@@ -70,6 +72,7 @@ class AuthSettings:
             retired_keys_file=source.text("JWT_RETIRED_KEYS_FILE", ""),
             token_ttl_s=source.count("TOKEN_TTL_S", DEFAULT_TTL_S),
             issuer=_read_issuer(source),
+            session_secret=source.text("SESSION_SECRET", ""),
         )
         if settings.token_ttl_s > _LONGEST_TTL_S:
             raise Misconfigured(

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from hashlib import sha256
 from pathlib import Path
 
-from flask import Blueprint, Response, abort, request, send_from_directory
+from flask import Blueprint, Response, request
 
 from gateway.access import public
+from gateway.static_files import VersionedFiles
 
 _HERE = Path(__file__).parent
-_FILES = _HERE / "static"
-_A_YEAR_S = 31_536_000
+_FILES = VersionedFiles(_HERE / "static")
 
 # Swagger UI draws icons out of data: URLs. Scripts, styles and requests are our own, and nothing is inline.
 CONTENT_SECURITY_POLICY = (
@@ -44,7 +43,7 @@ def create_blueprint(document: Callable[[], bytes]) -> Blueprint:
 def page() -> Response:
     text = (_HERE / "page.html").read_text(encoding="utf-8")
     response = Response(
-        text.replace("{{ files }}", f"/docs/files/{_version()}"), content_type="text/html; charset=utf-8"
+        text.replace("{{ files }}", f"/docs/files/{_FILES.version}"), content_type="text/html; charset=utf-8"
     )
     response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     response.headers["X-Content-Type-Options"] = "nosniff"
@@ -54,22 +53,7 @@ def page() -> Response:
 
 @public
 def file(version: str, name: str) -> Response:
-    """Kept for a year: other content has another address. Only that address: an old page must not get new files."""
-    if version != _version():
-        abort(404)
-    response = send_from_directory(_FILES, name, max_age=_A_YEAR_S)
-    response.cache_control.public = True
-    response.cache_control.immutable = True
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    return response
-
-
-@cache
-def _version() -> str:
-    digest = sha256()
-    for path in sorted(_FILES.iterdir()):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:12]
+    return _FILES.send(version, name)
 
 
 def _revalidated(response: Response) -> Response:

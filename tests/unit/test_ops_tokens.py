@@ -65,6 +65,13 @@ def test_the_gateway_gets_it_and_runs_in_development(folder: StackFolder) -> Non
         merged_settings({}, {"JWT_SIGNING_KEY_FILE": "/tmp/key"})  # noqa: S108
 
 
+def test_browsers_are_told_where_cards_become_tokens(folder: StackFolder) -> None:
+    state = fresh_state(folder).changed(ports=PORTS)
+    assert gateway_environment(folder, state)["PSP_PUBLIC_URL"] == "http://127.0.0.1:21005"
+    elsewhere = state.changed(settings={"PSP_PUBLIC_URL": "https://psp.example"})
+    assert gateway_environment(folder, elsewhere)["PSP_PUBLIC_URL"] == "https://psp.example"
+
+
 def test_a_token_for_anybody(folder: StackFolder, environment: dict[str, str]) -> None:
     assert believed(folder, mint(environment, "anna")) == Identity(subject="anna", roles=frozenset({Role.USER}))
     seller = mint(environment, "sam", ["SELLER", Role.USER], "shop-1")

@@ -1,0 +1,104 @@
+// What every page has in common: times in the viewer's zone, countdowns, messages, questions before what cannot be
+// undone, copying, light and dark. A page works without it, but for what is live.
+(() => {
+  const local = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  const timeOnly = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
+
+  const span = (seconds) => {
+    const whole = Math.max(0, Math.round(seconds));
+    if (whole < 60) return `${whole} s`;
+    if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+    if (whole < 86400) return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+    return `${Math.floor(whole / 86400)} d ${Math.floor((whole % 86400) / 3600)} h`;
+  };
+
+  const showTime = (element) => {
+    const at = new Date(element.dateTime);
+    if ("until" in element.dataset) {
+      const left = (at - Date.now()) / 1000;
+      element.textContent = left > 0 ? `in ${span(left)}` : `${span(-left)} ago`;
+      element.classList.toggle("is-over", left <= 0);
+    } else if ("ago" in element.dataset) {
+      element.textContent = `${span((Date.now() - at) / 1000)} ago`;
+    } else {
+      const isToday = at.toDateString() === new Date().toDateString();
+      element.textContent = (isToday ? timeOnly : local).format(at);
+    }
+  };
+  // In a drawing there is no <time>.
+  const showDrawnTime = (element) => {
+    const at = new Date(element.dataset.time);
+    const hands = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3, hourCycle: "h23" });
+    element.textContent = hands.format(at);
+  };
+  const showTimes = (root) => {
+    root.querySelectorAll("time[datetime]").forEach(showTime);
+    root.querySelectorAll("[data-time]").forEach(showDrawnTime);
+  };
+  setInterval(() => document.querySelectorAll("time[data-until], time[data-ago]").forEach(showTime), 1000);
+
+  const toast = (message, kind = "success") => {
+    const isShown = [...document.querySelectorAll("[data-toast]")].some((shown) => shown.textContent === message);
+    if (isShown) return;
+    const element = document.createElement("div");
+    element.className = `toast-message alert alert-${kind}`;
+    element.dataset.toast = kind;
+    element.textContent = message;
+    document.querySelector("[data-toasts]").append(element);
+    leaveLater(element);
+  };
+  // A refusal stays until somebody has read it.
+  const leaveLater = (element) => {
+    element.addEventListener("click", () => element.remove());
+    if (element.dataset.toast !== "danger") setTimeout(() => element.remove(), 6000);
+  };
+
+  const dialog = document.querySelector("[data-confirmation]");
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (!form.dataset.confirm || form.dataset.confirmed) return;
+    event.preventDefault();
+    dialog.querySelector("p").textContent = form.dataset.confirm;
+    dialog.returnValue = "no";
+    dialog.onclose = () => {
+      if (dialog.returnValue !== "yes") return;
+      if (!form.isConnected) return toast("The page has changed meanwhile; look again.", "danger");
+      form.dataset.confirmed = "yes";
+      form.requestSubmit(event.submitter);
+    };
+    dialog.showModal();
+  });
+  // A double click must not look like two orders, even though the key makes one of them.
+  document.addEventListener("submit", (event) => {
+    if (event.defaultPrevented || event.target.method === "dialog") return;
+    const buttons = event.target.querySelectorAll("button:not([type=button])");
+    setTimeout(() => buttons.forEach((button) => (button.disabled = true)));
+  });
+  addEventListener("pageshow", (event) => {
+    // Back from another page: the browser shows this one as it was left.
+    if (event.persisted) location.reload();
+  });
+
+  document.addEventListener("click", async (event) => {
+    const copy = event.target.closest("[data-copy]");
+    if (copy) {
+      await navigator.clipboard.writeText(copy.dataset.copy);
+      toast("Copied");
+    }
+    if (event.target.closest("[data-theme-switch]")) {
+      const next = document.documentElement.dataset.bsTheme === "dark" ? "light" : "dark";
+      localStorage.setItem("theme", next);
+      document.documentElement.dataset.bsTheme = next;
+    }
+  });
+
+  document.addEventListener("htmx:responseError", () => toast("That did not work; the page may be out of date.", "danger"));
+  document.addEventListener("htmx:sendError", () => toast("The server cannot be reached.", "danger"));
+  document.addEventListener("htmx:afterSwap", (event) => showTimes(event.target));
+  const live = document.querySelector("[data-live-state]");
+  document.addEventListener("htmx:sseError", () => live && (live.hidden = false));
+  document.addEventListener("htmx:sseOpen", () => live && (live.hidden = true));
+  document.addEventListener("htmx:sseMessage", (event) => showTimes(event.target));
+  document.querySelectorAll("[data-toast]").forEach(leaveLater);
+  showTimes(document);
+})();

@@ -1,0 +1,35 @@
+"""What the UI tests share beside their fixtures.
+
+Owns: pictures for the documentation, axe-core's verdict. Must not know: any page.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Page
+
+_AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text(encoding="utf-8")
+_SHOTS = os.environ.get("ORDERSAGA_SCREENSHOTS")
+_SERIOUS = ("serious", "critical")
+
+
+def keep_picture(page: Page, name: str) -> None:
+    """When ORDERSAGA_SCREENSHOTS names a folder."""
+    if _SHOTS is not None:
+        page.screenshot(path=Path(_SHOTS) / f"{name}.png", full_page=True)
+
+
+def serious_findings(page: Page) -> list[str]:
+    """What axe-core finds serious or worse on the page as it is: rule, what is wrong, where."""
+    # Evaluated by the debugger, which the page's policy for scripts does not concern.
+    page.evaluate(_AXE)
+    found: dict[str, Any] = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [
+        f"{violation['id']}: {violation['help']}: {node['html'][:160]}"
+        for violation in found["violations"]
+        if violation["impact"] in _SERIOUS
+        for node in violation["nodes"]
+    ]
