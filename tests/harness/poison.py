@@ -86,7 +86,7 @@ INVALID_ENVELOPE: dict[str, Message] = {
     "message_id is as long as can be": _with(message_id="x" * 255),
     "correlation_id is as long as can be": _with(correlation_id="x" * 255),
     "NUL in correlation_id": _with(correlation_id="a\x00b"),
-    "type of another event": _with(type="ORDER_CANCELLED"),
+    "type of another event": _with(type="ORDER_SHREDDED"),
 }
 INVALID_PAYLOAD: dict[str, Message] = {
     "empty object": _raw(b"{}"),
