@@ -57,7 +57,7 @@ def probe(stack: Stack, process: str, kind: str) -> tuple[int, Mapping[str, Any]
 
 class TestFigures:
     def test_every_process_is_scraped(self, monitor: Monitor) -> None:
-        expected = {*SERVICES, *RELAYS, "psp", "gateway", "rabbitmq"}
+        expected = {*SERVICES, *RELAYS, "psp", "gateway", "reconciler", "rabbitmq"}
         wait_until(lambda: monitor.scraped() == expected, "all of them are up")
 
     def test_an_order_is_seen_from_request_to_confirmation(self, gateway: Gateway, monitor: Monitor) -> None:
