@@ -28,8 +28,8 @@ from harness.waiting import wait_until
 
 from gateway.admin.desk import register_desk
 from gateway.rpc import RpcClient
-from order_service.redriving import MISSED_FOR
 from ops.stack import Stack
+from order_service.redriving import MISSED_FOR
 from shared.messaging.dead_letters import DeadLetters
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("services", "clean")]
