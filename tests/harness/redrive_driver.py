@@ -1,15 +1,16 @@
-"""``python -m harness.redrive_driver RUN LABEL``: drives a redrive to its end, and dies of SIGKILL at a label.
+"""Processes that drive a redrive to its end, as a gateway does, and die of SIGKILL at a label.
 
-Owns: where in a step a gateway can die. Must not know: what any single test promises. Its exit code is 0 when the run
-is done, 1 when it has stopped.
+Owns: where in a step a gateway can die; starting such processes. Must not know: what any single test promises.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
 import time
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from gateway.admin.desk import register_desk
@@ -30,7 +31,38 @@ WORK_QUEUES = [name for name, _ in CHOREOGRAPHY.work_queues()]
 RPC_TIMEOUT_S = 20.0
 
 
-def drive(amqp_uri: str, run_id: str, label: str = "") -> int:
+class Drivers:
+    """Forked from one process that has imported everything: dozens of interpreters would take minutes to start.
+
+    That one finds this module by PYTHONPATH, as it is when the first driver starts.
+    """
+
+    def __init__(self, amqp_uri: str) -> None:
+        self._amqp_uri = amqp_uri
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["pytest", __name__])
+        self._started: list[BaseProcess] = []
+
+    def start(self, run_id: str, label: str = "") -> BaseProcess:
+        """Its exit code is 0 when the run is done, 1 when it has stopped."""
+        process = self._context.Process(target=_drive, args=(self._amqp_uri, run_id, label))
+        process.start()
+        self._started.append(process)
+        return process
+
+    def stop(self) -> None:
+        for process in self._started:
+            process.kill()
+            process.join()
+
+
+def exit_code(process: BaseProcess, *, timeout_s: float = 120.0) -> int | None:
+    """None: it still runs."""
+    process.join(timeout_s)
+    return process.exitcode
+
+
+def _drive(amqp_uri: str, run_id: str, label: str) -> None:
     client = RpcClient(amqp_uri, timeout_s=RPC_TIMEOUT_S)
     client.start()
     _die_at(label, client)
@@ -44,7 +76,7 @@ def drive(amqp_uri: str, run_id: str, label: str = "") -> int:
         step = answer.get_json()
         if step["step"] in ("done", "stopped"):
             client.close()
-            return int(step["step"] == "stopped")
+            sys.exit(int(step["step"] == "stopped"))
         time.sleep(min(step["waitS"], 0.1))
 
 
@@ -75,7 +107,3 @@ def _die_at(label: str, client: Any) -> None:
 def _reached(label: str, deadly: str) -> None:
     if label == deadly:
         os.kill(os.getpid(), signal.SIGKILL)
-
-
-if __name__ == "__main__":
-    sys.exit(drive(os.environ["AMQP_URI"], sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else ""))

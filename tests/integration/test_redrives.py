@@ -23,12 +23,13 @@ from harness.gateway_process import address_of, start_gateway
 from harness.login import ADMIN, client_of, token
 from harness.payloads import new_order_id, order_created, payment_failed
 from harness.processes import ROOT, Processes, ServiceProcess
-from harness.redrive_driver import LABELS, WORK_QUEUES
+from harness.redrive_driver import LABELS, WORK_QUEUES, Drivers, exit_code
 from harness.waiting import wait_until
 
 from gateway.admin.desk import register_desk
 from gateway.rpc import RpcClient
 from ops.stack import Stack
+from order_service.redriving import MISSED_FOR
 from shared.messaging.dead_letters import DeadLetters
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("services", "clean")]
@@ -135,6 +136,11 @@ def _depth_is(broker: Broker, queue: str, depth: int) -> None:
 
 def _let_the_lease_lapse(databases: Databases) -> None:
     databases.query("order_service", "update redrive_runs set leased_until = now() - interval '1 second'")
+
+
+def _let_the_missed_be_missed_for_long(databases: Databases) -> None:
+    missed = "update redrive_letters set since = since - %s where state = 'SELECTED' and since is not null"
+    databases.query("order_service", missed, MISSED_FOR)
 
 
 def _audited(client: FlaskClient, run: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -281,13 +287,18 @@ class TestFailingAgain:
         assert {letter["detail"] for letter in _letters(client, run)} == {"unknown_origin", None}
         _depth_is(broker, DEAD, 1)
 
-    def test_what_somebody_else_took_is_gone(self, broker: Broker, client: FlaskClient, item: str) -> None:
+    def test_what_somebody_else_took_is_gone(
+        self, broker: Broker, databases: Databases, client: FlaskClient, item: str
+    ) -> None:
         _bury_good(broker, item, 2)
         run = _create(client)
         broker.take(DEAD)
 
+        missed = _step(client, run)
+        _let_the_missed_be_missed_for_long(databases)
         done = _drive(client, run)[-1]["redrive"]
 
+        assert (missed["step"], missed["redrive"]["letters"]["gone"]) == ("await_letters", 0)
         assert (done["state"], done["letters"]["gone"]) == ("DONE", 2)
 
     def test_what_follows_many_that_are_gone_is_sent_all_the_same(
@@ -298,7 +309,11 @@ class TestFailingAgain:
         _depth_is(broker, DEAD, 45)
         DeadLetters(stack_environment["AMQP_URI"], WORK_QUEUES).discard(QUEUE, 40)
 
-        done = _drive(client, run, timeout_s=120)[-1]["redrive"]
+        assert _step(client, run)["step"] == "await_letters"
+        _let_the_missed_be_missed_for_long(databases)
+        wait_until(lambda: _step(client, run)["sent"], "what is there is sent, while the rest of the others is missed")
+        _let_the_missed_be_missed_for_long(databases)
+        done = _drive(client, run)[-1]["redrive"]
 
         assert (done["state"], done["letters"]["gone"], done["letters"]["applied"]) == ("DONE", 40, 5)
         assert _reserved(databases, item) == 5
@@ -311,23 +326,15 @@ class TestFailingAgain:
 
 class TestInterrupted:
     @pytest.fixture
-    def run_driver(self, stack_environment: Mapping[str, str]) -> Iterator[Any]:
-        drivers: list[subprocess.Popen[bytes]] = []
-
-        def run(run_id: str, label: str = "") -> subprocess.Popen[bytes]:
-            environment = {**os.environ, **stack_environment, "PYTHONPATH": f"{ROOT / 'tests'}:{ROOT}"}
-            command = [sys.executable, "-W", "ignore", "-m", "harness.redrive_driver", run_id, label]
-            drivers.append(subprocess.Popen(command, cwd=ROOT, env=environment))
-            return drivers[-1]
-
-        yield run
-        for driver in drivers:
-            driver.kill()
-            driver.wait()
+    def drivers(self, stack_environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Drivers]:
+        monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'tests'}:{ROOT}")
+        drivers = Drivers(stack_environment["AMQP_URI"])
+        yield drivers
+        drivers.stop()
 
     @pytest.mark.parametrize("label", LABELS)
     def test_killed_at_each_step_nothing_is_lost_and_each_has_its_effect_once(
-        self, broker: Broker, databases: Databases, client: FlaskClient, item: str, run_driver: Any, label: str
+        self, broker: Broker, databases: Databases, client: FlaskClient, item: str, drivers: Drivers, label: str
     ) -> None:
         _bury_good(broker, item, 7)
         run = _create(client)
@@ -335,7 +342,7 @@ class TestInterrupted:
         # Twice, so that it also dies on what the first one left behind.
         codes = []
         for _ in range(2):
-            codes.append(run_driver(run["id"], label).wait(120))
+            codes.append(exit_code(drivers.start(run["id"], label)))
             _let_the_lease_lapse(databases)
         _drive(client, run, timeout_s=120)
 
@@ -347,31 +354,31 @@ class TestInterrupted:
         assert broker.depth(DEAD) == 0
 
     def test_several_at_once_do_no_harm(
-        self, broker: Broker, databases: Databases, client: FlaskClient, item: str, run_driver: Any
+        self, broker: Broker, databases: Databases, client: FlaskClient, item: str, drivers: Drivers
     ) -> None:
         ids = _bury_good(broker, item, 40)
         run = _create(client, pace={"most": 5})
 
-        drivers = [run_driver(run["id"]) for _ in range(3)]
+        started = [drivers.start(run["id"]) for _ in range(3)]
 
-        assert [driver.wait(120) for driver in drivers] == [0, 0, 0]
+        assert [exit_code(driver) for driver in started] == [0, 0, 0]
         assert _reserved(databases, item) == 40
         told = [id_ for e in _audited(client, run) if e["action"] == "redrive_batch" for id_ in e["after"]["eventIds"]]
         assert sorted(told) == sorted(ids)
         assert broker.depth(DEAD) == 0
 
     def test_the_broker_is_killed_in_between(
-        self, stack: Stack, broker: Broker, databases: Databases, client: FlaskClient, item: str, run_driver: Any
+        self, stack: Stack, broker: Broker, databases: Databases, client: FlaskClient, item: str, drivers: Drivers
     ) -> None:
         _bury_good(broker, item, 12)
         run = _create(client, pace={"most": 2})
-        driver = run_driver(run["id"])
+        driver = drivers.start(run["id"])
         wait_until(lambda: _reserved(databases, item) >= 3, "some were applied")
 
         stack.kill("rabbitmq")
         stack.up(infrastructure_only=True)
 
-        assert driver.wait(180) == 0
+        assert exit_code(driver, timeout_s=180) == 0
         assert _reserved(databases, item) == 12
         _depth_is(broker, DEAD, 0)
 
@@ -382,17 +389,17 @@ class TestInterrupted:
         databases: Databases,
         client: FlaskClient,
         item: str,
-        run_driver: Any,
+        drivers: Drivers,
     ) -> None:
         _bury_good(broker, item, 12)
         run = _create(client, pace={"most": 2})
-        driver = run_driver(run["id"])
+        driver = drivers.start(run["id"])
         wait_until(lambda: _reserved(databases, item) >= 3, "some were applied")
 
         services["order_service"].restart_killed()
         services["order_service"].wait_ready()
 
-        assert driver.wait(180) == 0
+        assert exit_code(driver, timeout_s=180) == 0
         assert _reserved(databases, item) == 12
         _depth_is(broker, DEAD, 0)
 

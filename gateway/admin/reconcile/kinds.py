@@ -116,6 +116,8 @@ _ALL = (
         look="ordersaga psql inventory_service -- -c \"select * from stock_movements where item = '{subject}'\"",
     ),
     Kind(code="outbox_stuck", meaning="events are not published", look="ordersaga logs {subject}"),
-    Kind(code="dead_letters", meaning="events could not be applied", look="ordersaga dead-letters show {subject}"),
+    Kind(
+        code="dead_letters", meaning="events could not be applied", look="ordersaga dead-letters show --queue {subject}"
+    ),
 )
 KINDS: Mapping[str, Kind] = {kind.code: kind for kind in _ALL}
