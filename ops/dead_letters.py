@@ -63,6 +63,8 @@ def list_groups(stack: Stack, as_json: bool) -> None:
     """Show how many there are, by consumer, event and error."""
     overview = operator_client(stack).get(LETTERS, groups="true")
     show_answer(overview, as_json, lambda: _groups(overview))
+    if not overview["groups"]:
+        console().print("no dead letters")
 
 
 @commands.command()

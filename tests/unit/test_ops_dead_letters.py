@@ -108,6 +108,15 @@ def test_a_letter_is_shown_as_it_is(gateway: Gateway, play: Callable[..., Result
     assert (asked["text"], asked["error"], asked["skip"]) == ("an-order", "invalid_payload", 0)
 
 
+def test_that_there_are_none_is_said_in_words(gateway: Gateway, play: Callable[..., Result]) -> None:
+    gateway.answers["GET /admin/dead-letters"] = {"consumers": [], "groups": []}
+
+    shown = play("list")
+
+    assert shown.exit_code == 0, shown.output
+    assert "no dead letters" in shown.output
+
+
 class TestRedrive:
     def test_it_is_driven_to_its_end(self, gateway: Gateway, play: Callable[..., Result]) -> None:
         gateway.answers["POST /admin/redrives"] = run("RUNNING", selected=3)
