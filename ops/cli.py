@@ -1,7 +1,7 @@
 """Owns: the `ordersaga` command: options in, exit codes out. Must not know: how a stack works inside.
 
 Exit codes: 0 done, 1 it went wrong (the message says what to do), 2 wrong usage, 3 `status` of a stack that
-is not wholly running, 130 interrupted.
+is not wholly running, 4 `alerts` while one fires, 5 `reconcile` that found something, 130 interrupted.
 """
 
 import importlib

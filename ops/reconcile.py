@@ -20,7 +20,7 @@ from ops.operator_client import json_option, operator_client
 from ops.passes import Found, Operator, Pass, repair, run_pass, settle
 from ops.stack import Stack
 
-DIFFERS = 1
+DIFFERS = 5
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
