@@ -18,6 +18,7 @@ from harness.command import Command
 from harness.gateway import Gateway
 from harness.waiting import wait_until
 
+from ops.reconcile import DIFFERS
 from ops.stack import Stack
 
 pytestmark = pytest.mark.e2e
@@ -143,7 +144,7 @@ def the_provider_is_well_again(gateway: Gateway, stack: Stack, ordersaga: Comman
 
 def reconciling_says_so_too(ordersaga: Command, refused: list[str], letters: list[dict[str, Any]]) -> None:
     """What differs is named, with the command that shows more of it."""
-    told = ordersaga("reconcile", "--quiet", "1", exit_code=1)
+    told = ordersaga("reconcile", "--quiet", "1", exit_code=DIFFERS)
     unended = {one["orderId"] for one in told["discrepancies"] if one["code"] == "order_unended"}
     assert set(refused) <= unended
     [dead] = [one for one in told["discrepancies"] if one["code"] == "dead_letters"]
