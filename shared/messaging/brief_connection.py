@@ -43,6 +43,11 @@ class BriefConnection:
         """The broker has closed the old one, which is its answer to a mistake."""
         self.channel = self._connection.channel()
 
+    def renew_channel(self) -> None:
+        """What it held and did not acknowledge goes back into its place."""
+        self.channel.close()
+        self.new_channel()
+
     def read(self, seconds: float) -> None:
         """Let arrive what arrives, for at most so long."""
         self._connection.process_data_events(time_limit=seconds)

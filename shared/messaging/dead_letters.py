@@ -8,7 +8,7 @@ as one looks at a time. Each look counts as a delivery: the policy `kept-dead-le
 because RabbitMQ 4 would drop a message after 20.
 
 Moving: published, confirmed, then acknowledged, one after the other. Killed in between, a message is in both queues,
-and the inbox drops the second.
+and the inbox drops the second. Dropping: see dropping.py.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from pika.exceptions import ChannelClosedByBroker
@@ -25,7 +26,7 @@ from shared.choreography import dead_letter_queue
 from shared.errors import BrokerUnavailable, DeadLettersNotFound
 from shared.messaging.addresses import split_addresses
 from shared.messaging.brief_connection import BriefConnection, brief_connection
-from shared.messaging.fingerprints import fingerprint
+from shared.messaging.dropping import Oldest, Selection, These, drop, only
 from shared.messaging.hands import Hands, take_in_hand
 from shared.messaging.letters import Letter
 from shared.messaging.sending_back import CannotBeMoved, Stop, refuse_unsendable, send_back
@@ -36,6 +37,7 @@ __all__ = ["DeadLetters", "Moved", "Stop"]
 MOVING_LIMIT_S = 10.0
 CONNECTION_NAME = "dead letters"
 _NOT_FOUND = 404
+_TIME_IS_UP = Stop(code="time_is_up", detail=f"not all within {MOVING_LIMIT_S:g} s")
 
 T = TypeVar("T")
 Act = Callable[[Any, Letter], None]
@@ -128,36 +130,45 @@ class DeadLetters:
         def send(channel: Any, letter: Letter) -> None:
             send_back(channel, letter, letter.origin_queue or queue, self._work_queues)
 
-        return self._move(queue, count, send)
+        def run(connection: BriefConnection, moved: Moved) -> Stop | None:
+            connection.channel.confirm_delivery()
+            there = min(count, _known_depth(connection, queue))
+            return _send_all(connection, queue, there, send, moved.events)
+
+        return self._move(queue, run)
 
     def discard(self, queue: str, count: int) -> Moved:
         """Drop the oldest ``count``. Raises DeadLettersNotFound only."""
-        return self._move(queue, count, _nothing)
+        return self._drop(queue, Oldest(count))
 
     def discard_these(self, queue: str, prints: Collection[str]) -> Moved:
         """Drop exactly those with these fingerprints, one each. Raises DeadLettersNotFound only."""
-        left = list(prints)
-
-        def is_meant(letter: Letter) -> bool:
-            print_ = fingerprint(letter)
-            if print_ not in left:
-                return False
-            left.remove(print_)
-            return True
-
-        moved = self._move(queue, len(left), _nothing, is_meant)
-        if left and moved.stopped is None:
-            moved.stopped = Stop(code="not_there", detail=f"{len(left)} of them are not in this queue, or in use")
+        these = These(prints)
+        moved = self._drop(queue, these)
+        if not these.is_done() and moved.stopped is None:
+            detail = f"{these.left.total()} of them are not in this queue, or in use"
+            moved.stopped = Stop(code="not_there", detail=detail)
         return moved
 
-    def _move(self, queue: str, count: int, act: Act, is_meant: Callable[[Letter], bool] = lambda _: True) -> Moved:
+    def _drop(self, queue: str, selection: Selection) -> Moved:
+        dead, began = dead_letter_queue(queue), time.monotonic()
+
+        def run(connection: BriefConnection, moved: Moved) -> Stop | None:
+            depth = partial(_known_depth, connection, queue)
+            for letter in drop(connection, dead, depth, selection, limit_s=MOVING_LIMIT_S):
+                moved.events.append(letter.event_id)
+            is_late = not selection.is_done() and time.monotonic() - began >= MOVING_LIMIT_S
+            return _TIME_IS_UP if is_late else None
+
+        return self._move(queue, run)
+
+    def _move(self, queue: str, run: Callable[[BriefConnection, Moved], Stop | None]) -> Moved:
         self._require_known(queue)
         moved = Moved()
         try:
             with self._connection() as connection:
-                connection.channel.confirm_delivery()
-                count = min(count, _known_depth(connection, queue))
-                moved.stopped = _move_all(connection, queue, count, act, is_meant, moved.events)
+                _known_depth(connection, queue)
+                moved.stopped = run(connection, moved)
         except BrokerUnavailable as error:
             detail = f"{error.message}; the next message may be in both queues"
             moved.stopped = Stop(code=error.code, detail=detail[:300])
@@ -169,10 +180,6 @@ class DeadLetters:
 
     def _connection(self) -> Any:
         return brief_connection(self._addresses, limit_s=self._limit_s, name=CONNECTION_NAME)
-
-
-def _nothing(_channel: Any, _letter: Letter) -> None:
-    """Nothing has to happen before it goes."""
 
 
 def _depth(connection: BriefConnection, queue: str) -> int | None:
@@ -193,21 +200,11 @@ def _known_depth(connection: BriefConnection, queue: str) -> int:
     return depth
 
 
-def _move_all(
-    connection: BriefConnection,
-    queue: str,
-    count: int,
-    act: Act,
-    is_meant: Callable[[Letter], bool],
-    events: list[str | None],
-) -> Stop | None:
+def _send_all(connection: BriefConnection, queue: str, count: int, send: Act, events: list[str | None]) -> Stop | None:
+    """One after the other: each is published and confirmed before it is acknowledged."""
     enough_at = time.monotonic() + MOVING_LIMIT_S
     while len(events) < count:
-        there, room = _known_depth(connection, queue), iter(range(count - len(events)))
-
-        def meant(letter: Letter, room: Iterator[int] = room) -> Letter | None:
-            return letter if is_meant(letter) and next(room, None) is not None else None
-
+        there, meant = _known_depth(connection, queue), only(Oldest(count - len(events)).look())
         held = hold_oldest(connection, dead_letter_queue(queue), there, meant)
         if not any(letter for _, letter in held):
             return None
@@ -215,10 +212,10 @@ def _move_all(
             if letter is None:
                 continue
             if time.monotonic() >= enough_at:
-                return Stop(code="time_is_up", detail=f"not all within {MOVING_LIMIT_S:g} s")
+                return _TIME_IS_UP
             connection.go_on()
             try:
-                act(connection.channel, letter)
+                send(connection.channel, letter)
             except CannotBeMoved as error:
                 return error.stop
             connection.channel.basic_ack(tag)

@@ -28,6 +28,8 @@ from ops.stack import Stack
 from shared.errors import BrokerUnavailable, DeadLettersNotFound
 from shared.messaging.brief_connection import brief_connection
 from shared.messaging.dead_letters import DeadLetters
+from shared.messaging.fingerprints import fingerprint
+from shared.messaging.letters import Letter
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("no_messages")]
 
@@ -299,6 +301,33 @@ class TestDiscarding:
         assert (moved.events, moved.stopped) == (_numbers(2), None)
         assert broker.depth(QUEUE) == 0
         assert _ids(broker.take(DEAD)) == _numbers(5)[2:]
+
+    def test_of_many_none_comes_back(self, broker: Broker, dead_letters: DeadLetters) -> None:
+        """More than the broker takes acknowledgements for at once: it forgets those that it has put off."""
+        _bury(broker, *_numbers(150))
+        _depth_is(broker, DEAD, 150)
+
+        moved = dead_letters.discard(QUEUE, 120)
+
+        assert (moved.events, moved.stopped) == (_numbers(120), None)
+        _depth_is(broker, DEAD, 30)
+        assert _ids(broker.take(DEAD)) == _numbers(150)[120:]
+
+    def test_of_many_between_others_none_comes_back(self, broker: Broker, dead_letters: DeadLetters) -> None:
+        _bury(broker, *_numbers(200))
+        _depth_is(broker, DEAD, 200)
+        odd = dead_letters.each(QUEUE, lambda letter: fingerprint(letter) if _number_of(letter) % 2 else None)
+        _depth_is(broker, DEAD, 200)
+
+        moved = dead_letters.discard_these(QUEUE, odd)
+
+        assert (sorted(moved.events, key=str), moved.stopped) == (_numbers(200)[1::2], None)
+        _depth_is(broker, DEAD, 100)
+        assert sorted(_ids(broker.take(DEAD))) == _numbers(200)[::2]
+
+
+def _number_of(letter: Letter) -> int:
+    return int(str(letter.event_id).rpartition("-")[2])
 
 
 class RawHeaders(pika.BasicProperties):

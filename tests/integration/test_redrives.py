@@ -307,7 +307,8 @@ class TestFailingAgain:
         _bury_good(broker, item, 45)
         run = _create(client)
         _depth_is(broker, DEAD, 45)
-        DeadLetters(stack_environment["AMQP_URI"], WORK_QUEUES).discard(QUEUE, 40)
+        assert len(DeadLetters(stack_environment["AMQP_URI"], WORK_QUEUES).discard(QUEUE, 40).events) == 40
+        _depth_is(broker, DEAD, 5)
 
         assert _step(client, run)["step"] == "await_letters"
         _let_the_missed_be_missed_for_long(databases)
