@@ -81,7 +81,7 @@ LETTERS = {
     "gone": 0,
     "leftOut": 0,
 }
-REDRIVE = {
+REDRIVE: dict[str, Any] = {
     "id": RUN,
     "state": "RUNNING",
     "reason": None,

@@ -52,12 +52,12 @@ def checked(schema: ma.Schema, said: Mapping[str, Any]) -> dict[str, Any]:
     return read
 
 
-def given(said: Mapping[str, str], *names: str) -> dict[str, str]:
+def given(said: Mapping[str, str], *names: str) -> dict[str, Any]:
     """Of ``names`` the fields that are not empty."""
     return {name: said[name].strip() for name in names if said.get(name, "").strip()}
 
 
-def in_utc(said: Mapping[str, str]) -> dict[str, str]:
+def in_utc(said: Mapping[str, str]) -> dict[str, Any]:
     """Fields of a browser's date and time, which know no zone, are meant in UTC."""
     return {
         name: f"{value}Z" if name in ("since", "until") and len(value) in (16, 19) else value

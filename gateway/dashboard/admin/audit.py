@@ -41,12 +41,12 @@ def list_entries() -> Response:
     )
 
 
-def _page(wanted: dict[str, str], cursor: str | None, limit: int) -> dict[str, Any]:
+def _page(wanted: dict[str, Any], cursor: str | None, limit: int) -> dict[str, Any]:
     said = {**in_utc(wanted), "limit": str(limit), **({"cursor": cursor} if cursor else {})}
     return audit_page(checked(AuditQuery(), said))
 
 
-def _rows_and_next(wanted: dict[str, str], cursor: str | None) -> tuple[list[dict[str, Any]], str | None]:
+def _rows_and_next(wanted: dict[str, Any], cursor: str | None) -> tuple[list[dict[str, Any]], str | None]:
     page = _page(wanted, cursor, _FOR_A_FILE)
     return [{name: _plain(value) for name, value in entry.items()} for entry in page["entries"]], page["nextCursor"]
 

@@ -79,10 +79,10 @@ def discard(queue: str) -> Response:
     return done(f"{number} discarded; what they were stands in the audit log", back)
 
 
-def _all_ids(queue: str, filters: dict[str, str]) -> list[str]:
+def _all_ids(queue: str, filters: dict[str, Any]) -> list[str]:
     return [letter["id"] for letter in letters_of(queue, Wanted.read(filters), skip=0, limit=MOST_LETTERS)["letters"]]
 
 
-def _letters(queue: str, wanted: dict[str, str], skip: int) -> dict[str, Any]:
+def _letters(queue: str, wanted: dict[str, Any], skip: int) -> dict[str, Any]:
     query = checked(LetterQuery(), {**wanted, "skip": str(skip), "limit": str(_AT_ONCE)})
     return letters_of(queue, Wanted.read(query), skip=skip, limit=_AT_ONCE)

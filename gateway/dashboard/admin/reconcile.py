@@ -43,9 +43,9 @@ def show() -> Response:
 def go_on() -> Response:
     """The next page of a pass: what differs, and where to go on."""
     found = asked(lambda: page_of_pass(checked(PassQuery(), given(request.args, "cursor", "ago", "full"))))
-    counts = {name: max(whole(request.args.get(name)) or 0, 0) for name in _COUNTS}
+    counts: dict[str, Any] = {name: max(whole(request.args.get(name)) or 0, 0) for name in _COUNTS}
     if found.value is None:
-        here = url_for(".go_on", **request.args.to_dict())
+        here = url_for(".go_on", **dict[str, Any](request.args.items()))
         return render("admin/_reconcile.html", page=None, trouble=found.trouble, counts=counts, here=here)
     page = found.value
     now = {**page["checked"], "found": len(page["discrepancies"]), "unsettled": len(page["unsettled"])}
@@ -74,5 +74,5 @@ def _outcome(outcome: Any, trouble: str | None) -> tuple[str, bool]:
     return outcome["detail"] or "Nothing was done", False
 
 
-def _begin(period: str) -> dict[str, str]:
+def _begin(period: str) -> dict[str, Any]:
     return {"full": "true"} if period == "full" else {"ago": period}

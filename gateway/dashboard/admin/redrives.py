@@ -173,17 +173,17 @@ def _number(text: str) -> float | str:
         return text
 
 
-def _new_form(said: Any, errors: dict[str, str], status: int = 200) -> Response:
+def _new_form(said: Any, errors: dict[str, Any], status: int = 200) -> Response:
     wanted = given(said, *_FILTERS)
     return render("admin/new_redrive.html", status, said=said, wanted=wanted, errors=errors)
 
 
-def _runs(wanted: dict[str, str], cursor: str | None, limit: int) -> tuple[list[dict[str, Any]], str | None]:
+def _runs(wanted: dict[str, Any], cursor: str | None, limit: int) -> tuple[list[dict[str, Any]], str | None]:
     page = services().call(ORDER_SERVICE, "list_redrives", limit=limit, cursor=cursor, **wanted)
     return page["redrives"], page["nextCursor"]
 
 
-def _letters(run_id: str, wanted: dict[str, str], cursor: str | None, limit: int) -> tuple[list[Any], str | None]:
+def _letters(run_id: str, wanted: dict[str, Any], cursor: str | None, limit: int) -> tuple[list[Any], str | None]:
     page = _ask("list_redrive_letters", run_id, limit=limit, cursor=cursor, **wanted)
     return page["letters"], page["nextCursor"]
 

@@ -91,12 +91,12 @@ def help_on(order_id: str) -> Response:
     return done(_SAID[what], url_for("order.show", order_id=order_id))
 
 
-def _page(wanted: dict[str, str], cursor: str | None, limit: int) -> Any:
+def _page(wanted: dict[str, Any], cursor: str | None, limit: int) -> Any:
     said = {_ARGUMENTS.get(name, name): value for name, value in in_utc(wanted).items()}
     return services().call(ORDER_SERVICE, "list_sagas", limit=limit, cursor=cursor, **said)
 
 
-def _rows_and_next(wanted: dict[str, str], cursor: str | None) -> tuple[list[dict[str, Any]], str | None]:
+def _rows_and_next(wanted: dict[str, Any], cursor: str | None) -> tuple[list[dict[str, Any]], str | None]:
     page = _page(wanted, cursor, _FOR_A_FILE)
     return page["sagas"], page["nextCursor"]
 
