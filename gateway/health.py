@@ -68,6 +68,9 @@ class _Remembered:
         finally:
             self._asking.release()
 
+    def known(self) -> dict[str, dict[str, Any]]:
+        return self._reports
+
     def _is_fresh(self) -> bool:
         return time.monotonic() - self._asked_s < REMEMBERED_S
 
@@ -78,6 +81,18 @@ def register_health(app: Flask) -> None:
 
 def _remembered() -> _Remembered:
     return cast(_Remembered, current_app.extensions[_EXTENSION])
+
+
+def known_chaos() -> list[dict[str, Any]]:
+    """The trouble made on purpose as it was known last; nobody is asked."""
+    marks: list[dict[str, Any]] = chaos_in(_remembered().known()).get("chaos", [])
+    return marks
+
+
+def chaos_of_late() -> list[dict[str, Any]]:
+    """The same, not older than REMEMBERED_S."""
+    _remembered().ask(trusted_services(), current_app.config[TIMEOUT_SETTING])
+    return known_chaos()
 
 
 def ask_all(client: Services, timeout_s: float) -> dict[str, dict[str, Any]]:

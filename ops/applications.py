@@ -6,6 +6,7 @@ A process gets its own database URL and no other.
 import re
 import sys
 from collections.abc import Mapping
+from urllib.parse import urlsplit, urlunsplit
 
 from ops.errors import StackError
 from ops.folder import StackFolder
@@ -75,8 +76,17 @@ def gateway_environment(folder: StackFolder, state: StackState) -> dict[str, str
         KEY_VARIABLE: str(folder.signing_key_file),
     }
     # With `--set PSP_PUBLIC_URL=…` browsers go elsewhere.
-    defaults = {"PSP_PUBLIC_URL": state.psp_url or ""}
+    defaults = {
+        "PSP_PUBLIC_URL": state.psp_url or "",
+        "MANAGEMENT_PUBLIC_URL": _without_login(state.management_url()),
+    }
     return {**defaults, **_common_environment(folder, state), **own}
+
+
+def _without_login(url: str | None) -> str:
+    """Where browsers find it: whoever follows the link logs in by themselves."""
+    parts = urlsplit(url or "")
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def reconciler_environment(folder: StackFolder, state: StackState) -> dict[str, str]:

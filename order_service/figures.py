@@ -32,7 +32,7 @@ SAGA_SECONDS = BulkHistogram(
     buckets=_DURATIONS_S,
 )
 
-_UNFINISHED = text(f"""
+UNFINISHED = text(f"""
 select 'PENDING', count(*) from (select 1 from orders where status = 'PENDING' limit {COUNTED_TO}) as pending
 union all
 select 'RESERVED', count(*) from (select 1 from orders where status = 'RESERVED' limit {COUNTED_TO}) as reserved
@@ -40,12 +40,12 @@ union all
 select 'CANCELLED', count(*)
 from (select 1 from orders where status = 'CANCELLED' and settled_at is null limit {COUNTED_TO}) as cancelled
 """)  # noqa: S608
-_FLAGGED = text(f"""
+FLAGGED = text(f"""
 select known.flag, count(found.flag) from unnest(cast('{{{",".join(Flag)}}}' as text[])) as known(flag)
 left join (select flag from orders where flag is not null limit {COUNTED_TO}) as found on found.flag = known.flag
 group by known.flag
 """)  # noqa: S608
-_OVERDUE = text(f"""
+OVERDUE = text(f"""
 select count(*) from (select 1 from orders where wake_at < now() - interval '30 seconds' limit {COUNTED_TO}) as late
 """)  # noqa: S608
 
@@ -53,19 +53,19 @@ FIGURES = (
     TableFigure(
         name="ordersaga_orders_unfinished",
         words=f"Orders under way; CANCELLED while something is still to be undone (each counted to {COUNTED_TO})",
-        statement=_UNFINISHED,
+        statement=UNFINISHED,
         labels=("status",),
     ),
     TableFigure(
         name="ordersaga_sagas_flagged",
         words="Orders that an operator should look at, by what is wrong",
-        statement=_FLAGGED,
+        statement=FLAGGED,
         labels=("flag",),
     ),
     TableFigure(
         name="ordersaga_orders_overdue",
         words="Orders that the timer should have looked at half a minute ago or more",
-        statement=_OVERDUE,
+        statement=OVERDUE,
     ),
 )
 

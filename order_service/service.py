@@ -19,6 +19,7 @@ from order_service import (
     foresight,
     handlers,
     listings,
+    overview,
     placing,
     reconciling,
     redrive_requests,
@@ -198,6 +199,11 @@ class OrderService:
         ids = (idempotency_key, correlation_id)
         with transaction(self.database) as tx:
             return saga_requests.cancel_saga(tx, self.caller, order_id, note, *ids, self.settings)
+
+    @rpc
+    def overview(self) -> dict[str, Any]:
+        with transaction(self.database) as tx:
+            return overview.overview(tx, self.caller)
 
     # Forgetting addresses
 

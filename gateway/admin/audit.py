@@ -45,10 +45,15 @@ def list_audit(query: dict[str, Any]) -> Response:
 
     All three are asked: while one is down there is no page, since nobody would see what is missing from it.
     """
+    return json_response(audit_page(query))
+
+
+def audit_page(query: dict[str, Any]) -> dict[str, Any]:
+    """``query`` is an AuditQuery. Raises what any of the services raises."""
     limit = query["limit"]
     places = read_cursor(query.get("cursor"), ALL_SERVICES)
     entries, after = merge(_ask(places, limit, query), places, limit)
-    return json_response({"entries": entries, "nextCursor": write_cursor(after)})
+    return {"entries": entries, "nextCursor": write_cursor(after)}
 
 
 def _ask(places: dict[str, Place], limit: int, query: dict[str, Any]) -> dict[str, Any]:

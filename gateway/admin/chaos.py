@@ -37,12 +37,17 @@ def show_chaos() -> Response:
 
     200 whoever is down: what trouble is made has to be seen most of all then.
     """
+    return json_response(chaos_now())
+
+
+def chaos_now() -> dict[str, Any]:
+    """{"behaviour": None if its service does not answer, "switches", "unanswered"}"""
     switches = switches_of(ask_each("list_chaos"))
     try:
         behaviour = services().call(PAYMENT_SERVICE, "provider_behaviour")["behaviour"]
     except OrderSagaError:
         behaviour = None
-    return json_response({"behaviour": behaviour, **switches})
+    return {"behaviour": behaviour, **switches}
 
 
 @blueprint.route("", methods=["POST"])
@@ -56,9 +61,14 @@ def switch_on(wanted: dict[str, Any]) -> Response:
     It takes effect within two seconds. Safe to repeat: the same kind and target are one switch, and what is said last
     holds. `chaos_disabled` where CHAOS_ENABLED is off, as it is in production.
     """
+    return json_response(make_trouble(wanted))
+
+
+def make_trouble(wanted: dict[str, Any]) -> dict[str, Any]:
+    """The switch that is now on. ``wanted`` is a NewSwitch."""
     service = service_of(wanted["target"])
     switch = services().call(service, "set_chaos", switch=wanted, correlation_id=request_id())
-    return json_response({"service": service, **switch})
+    return {"service": service, **switch}
 
 
 @blueprint.route("", methods=["PATCH"])
@@ -86,10 +96,15 @@ def end_chaos() -> Response:
 
     Every service is asked, also when another one does not answer; then that is the answer. Safe to repeat.
     """
+    return json_response(end_all_trouble())
+
+
+def end_all_trouble() -> dict[str, Any]:
+    """Raises what the first service raised that did not answer, once all were asked."""
     ended = ask_each("clear_chaos", correlation_id=request_id())
     reset = services().call(PAYMENT_SERVICE, "reset_provider_behaviour", correlation_id=request_id())
     refuse_unanswered(ended)
-    return json_response({**reset, "switches": switches_of(ended)["switches"]})
+    return {**reset, "switches": switches_of(ended)["switches"]}
 
 
 @blueprint.route("/<switch_id>", methods=["DELETE"], parameters=[_SWITCH_ID])
@@ -98,10 +113,15 @@ def end_chaos() -> Response:
 @blueprint.documented(problems=(504,))
 def switch_off(switch_id: str) -> Response:
     """Switch one off before its end; 404 once it has ended"""
+    return json_response(end_trouble(switch_id))
+
+
+def end_trouble(switch_id: str) -> Any:
+    """The switch that was on. Raises ChaosSwitchNotFound, or what a service raised that did not answer."""
     missing = ChaosSwitchNotFound("no switch with this id is on")
     ended = ask_each("clear_chaos", switch_id=as_uuid(switch_id, missing), correlation_id=request_id())
     switches = switches_of(ended)["switches"]
     if not switches:
         refuse_unanswered(ended)
         raise missing
-    return json_response(switches[0])
+    return switches[0]

@@ -55,6 +55,11 @@ def overview(query: dict[str, Any]) -> Response:
     Counts by error are of those that can be seen: the oldest 2,000 of each queue, without those that somebody else
     looks at in the same moment.
     """
+    return json_response(depths_and_groups(with_groups=query["groups"] == "true"))
+
+
+def depths_and_groups(*, with_groups: bool) -> dict[str, Any]:
+    """Raises BrokerUnavailable."""
     depths = desk().depths()
     services = dict.fromkeys(queue.partition(".")[0] for queue in depths)
     consumers = [
@@ -66,8 +71,8 @@ def overview(query: dict[str, Any]) -> Response:
         for service in services
         for queues in [{q: depth for q, depth in depths.items() if q.partition(".")[0] == service}]
     ]
-    by_error = groups(desk(), [q for q, depth in depths.items() if depth]) if query["groups"] == "true" else None
-    return json_response({"depth": _total(depths), "consumers": consumers, "groups": by_error})
+    by_error = groups(desk(), [q for q, depth in depths.items() if depth]) if with_groups else None
+    return {"depth": _total(depths), "consumers": consumers, "groups": by_error}
 
 
 def _total(depths: dict[str, int | None]) -> int:
@@ -85,18 +90,22 @@ def look(query: dict[str, Any], queue: str) -> Response:
     They stay where they are. Those that somebody else looks at in the same moment are not shown, nor those behind the
     oldest 2,000.
     """
-    wanted, skip = Wanted.read(query), query["skip"]
+    return json_response(letters_of(queue, Wanted.read(query), skip=query["skip"], limit=query["limit"]))
+
+
+def letters_of(queue: str, wanted: Wanted, *, skip: int, limit: int) -> dict[str, Any]:
+    """Raises BrokerUnavailable, DeadLettersNotFound."""
     numbers = count()
 
     def see(letter: Letter) -> tuple[int, dict[str, Any] | None] | None:
         if not wanted.matches(letter):
             return None
         number = next(numbers)
-        return number, letter_document(letter) if skip <= number < skip + query["limit"] else None
+        return number, letter_document(letter) if skip <= number < skip + limit else None
 
     found = desk().each(queue, see)
     letters = [document for _, document in found if document is not None]
-    return json_response({"queue": queue, "matching": len(found), "letters": letters})
+    return {"queue": queue, "matching": len(found), "letters": letters}
 
 
 @blueprint.route("/<queue>/redrive", methods=["POST"], parameters=[_QUEUE])
@@ -113,7 +122,8 @@ def redrive(wanted: dict[str, Any], queue: str) -> Response:
     Repeating the request with the same Idempotency-Key moves nothing more: it gets what the first one did, or `done`
     null if that one was interrupted. To go on, send a new key.
     """
-    return _move(queue, wanted, "redrive_dead_letters", lambda: desk().redrive(queue, wanted["count"]))
+    key = idempotency.idempotency_key()
+    return _answer(*_move(queue, wanted, "redrive_dead_letters", lambda: desk().redrive(queue, wanted["count"]), key))
 
 
 @blueprint.route("/<queue>/discard", methods=["POST"], parameters=[_QUEUE])
@@ -126,19 +136,29 @@ def discard(wanted: dict[str, Any], queue: str) -> Response:
 
     Repeating the request with the same Idempotency-Key drops nothing more, as with redrive.
     """
+    return _answer(*discard_once(queue, wanted, idempotency.idempotency_key()))
+
+
+def discard_once(queue: str, wanted: dict[str, Any], key: str) -> tuple[dict[str, Any], bool]:
+    """(what became of it, whether an earlier request with this key did it). ``wanted``: note, and count or ids."""
     if "ids" in wanted:
-        return _move(queue, wanted, "discard_dead_letters", lambda: desk().discard_these(queue, wanted["ids"]))
-    return _move(queue, wanted, "discard_dead_letters", lambda: desk().discard(queue, wanted["count"]))
+        return _move(queue, wanted, "discard_dead_letters", lambda: desk().discard_these(queue, wanted["ids"]), key)
+    return _move(queue, wanted, "discard_dead_letters", lambda: desk().discard(queue, wanted["count"]), key)
 
 
-def _move(queue: str, wanted: dict[str, Any], action: str, run: Callable[[], Moved]) -> Response:
-    idempotency.idempotency_key()
+def _move(
+    queue: str, wanted: dict[str, Any], action: str, run: Callable[[], Moved], key: str
+) -> tuple[dict[str, Any], bool]:
     # Before the key is claimed: with an unknown queue, or without the broker, nothing was asked for.
     desk().depth(queue)
-    outcome, replayed = once_recorded(action, _OBJECT_TYPE, queue, wanted, lambda: _outcome(run()))
+    outcome, replayed = once_recorded(action, _OBJECT_TYPE, queue, wanted, lambda: _outcome(run()), key=key)
     answer = outcome or {"done": None, "eventIds": [], "stopped": _INTERRUPTED}
     asked = wanted.get("count") or len(wanted["ids"])
-    return json_response({"queue": queue, "count": asked, **answer}, headers=idempotency.replay_header(replayed))
+    return {"queue": queue, "count": asked, **answer}, replayed
+
+
+def _answer(body: dict[str, Any], replayed: bool) -> Response:
+    return json_response(body, headers=idempotency.replay_header(replayed))
 
 
 def _outcome(moved: Moved) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gateway.access import caller
-from gateway.idempotency import idempotency_key
 from gateway.request_id import request_id
 from gateway.services import ORDER_SERVICE, services
 from shared.errors import IdempotencyKeyInProgress, OrderSagaError
@@ -33,12 +32,13 @@ def once_recorded(
     object_id: str,
     wanted: Mapping[str, Any],
     run: Callable[[], dict[str, Any]],
+    *,
+    key: str,
 ) -> tuple[dict[str, Any] | None, bool]:
     """(outcome, whether it is an earlier request's). The outcome is None if that one was interrupted.
 
     Raises IdempotencyKeyInProgress, IdempotencyKeyReused, and whatever asking the order service raises.
     """
-    key = idempotency_key()
     said = {**wanted, "idempotencyKey": key}
     entry = {"action": action, "object_type": object_type, "object_id": object_id, "before": said}
     if _record(**entry, idempotency_key=key)["replayed"]:

@@ -55,7 +55,14 @@ def create_redrive(wanted: dict[str, Any]) -> Response:
     (properties that cannot be read, an unknown origin) are LEFT_OUT, and stay where they are. Then ask for `advance`
     until `step` is `done` or `stopped`.
     """
-    key = idempotency.idempotency_key()
+    created = freeze(wanted, idempotency.idempotency_key())
+    body = created["redrive"]
+    location = url_for("admin_redrives.get_redrive", redrive_id=body["id"])
+    return json_response(body, 201, {"Location": location} | idempotency.replay_header(created["replayed"]))
+
+
+def freeze(wanted: dict[str, Any], key: str) -> dict[str, Any]:
+    """{"redrive", "replayed"}. ``wanted`` is a NewRedrive. Raises BrokerUnavailable, what the order service raises."""
     letters = select(desk(), Wanted.read(wanted["filter"]))[: wanted.get("max", MOST_LETTERS)]
     # None at all is for the order service to refuse: it knows whether this is a repeated request.
     said = {
@@ -63,12 +70,10 @@ def create_redrive(wanted: dict[str, Any]) -> Response:
         "pace": wanted["pace"],
         "letters": [letter.as_asked() for letter in letters],
     }
-    created = services().call(
+    created: dict[str, Any] = services().call(
         ORDER_SERVICE, "create_redrive", wanted=said, idempotency_key=key, request_id=request_id()
     )
-    body = created["redrive"]
-    location = url_for("admin_redrives.get_redrive", redrive_id=body["id"])
-    return json_response(body, 201, {"Location": location} | idempotency.replay_header(created["replayed"]))
+    return created
 
 
 @blueprint.route("/dry-run", methods=["POST"])
@@ -82,11 +87,16 @@ def foresee_redrive(wanted: dict[str, Any]) -> Response:
     Each consumer runs its own handler on the event and takes everything back. Every letter is looked at by itself, as
     things are at this moment.
     """
+    return json_response(forecast(wanted))
+
+
+def forecast(wanted: dict[str, Any]) -> dict[str, Any]:
+    """{"matching", "letters"}. ``wanted`` is a DryRun. Raises BrokerUnavailable."""
     found = select(desk(), Wanted.read(wanted["filter"]), keeps_content=True)
     skip = wanted.get("skip", 0)
     shown = found[skip : skip + wanted.get("limit", MOST_FORESEEN)]
     letters = [_foreseen(letter) | verdict for letter, verdict in zip(shown, foresee(shown), strict=True)]
-    return json_response({"matching": len(found), "letters": letters})
+    return {"matching": len(found), "letters": letters}
 
 
 def _foreseen(letter: Selected) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from flask_wtf.csrf import CSRFProtect
 from gateway.auth.composition import Authentication
 from gateway.auth.sessions import install_sessions
 from gateway.dashboard import (
+    admin,
     card_form,
     cart,
     checkout,
@@ -28,7 +29,7 @@ from gateway.dashboard import (
 )
 from gateway.dashboard.settings import DashboardSettings
 
-PAGES = (home, shop, cart, checkout, orders, order_page, paying, seller_products, seller_orders)
+PAGES = (home, shop, cart, checkout, orders, order_page, paying, seller_products, seller_orders, *admin.PAGES)
 """Modules with a ``blueprint`` each."""
 
 
@@ -40,6 +41,7 @@ def install_dashboard(app: Flask, auth: Authentication, settings: DashboardSetti
     CSRFProtect(app)
     formats.install_formats(app)
     navigation.install_navigation(app)
+    admin.install_admin(app, settings)
     login.install_login(app, auth, settings)
     card_form.install_card_form(app, settings)
     for module in (files, login, *PAGES):

@@ -24,6 +24,11 @@ _COLOURS = {
     "COMMITTED": "green",
     "RELEASED": "secondary",
     "EXPIRED": "orange",
+    "APPLIED": "green",
+    "DONE": "green",
+    "RUNNING": "blue",
+    "STOPPED": "orange",
+    "FAILED_AGAIN": "red",
     "up": "green",
     "down": "red",
 }
@@ -33,6 +38,7 @@ _NOTHING = "\N{EN DASH}"
 
 def install_formats(app: Flask) -> None:
     filters = {"money": money, "moment": moment, "countdown": countdown, "state": state, "short": short, "span": span}
+    app.jinja_env.filters["time_told"] = time_told
     app.jinja_env.filters.update(filters)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
 
@@ -54,6 +60,14 @@ def moment(text: str | None, *, live: bool = False) -> Markup:
     iso, shown = at.isoformat(timespec="milliseconds"), at.strftime("%Y-%m-%d %H:%M:%S UTC")
     kind = Markup(" data-ago") if live else Markup("")
     return Markup('<time datetime="{}" title="{}"{}>{}</time>').format(iso, shown, kind, shown)
+
+
+def time_told(text: str | None) -> Markup | str:
+    """A time by somebody who may have written anything."""
+    try:
+        return moment(text)
+    except ValueError:
+        return str(text)
 
 
 def countdown(text: str | None) -> Markup:

@@ -22,7 +22,15 @@ from shared.errors import InvalidRequest
 
 blueprint = PageBlueprint("my_orders", __name__)
 
-_FILTERS = ("status", "item", "text", "since", "until")
+_FILTERS = {
+    "status": "status",
+    "item": "item",
+    "text": "text",
+    "userId": "user_id",
+    "sellerId": "seller_id",
+    "since": "since",
+    "until": "until",
+}
 _AT_ONCE = 25
 _COLUMNS = ("id", "createdAt", "status", "price", "currency", "userId", "sellerId", "reason")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -69,7 +77,7 @@ def _begin_of(text: str, *, later: bool) -> str:
 
 
 def _page(wanted: Mapping[str, Any], cursor: str | None, limit: int) -> Any:
-    filters = {name: wanted[name] for name in _FILTERS if name in wanted}
+    filters = {argument: wanted[name] for name, argument in _FILTERS.items() if name in wanted}
     return services().call(ORDER_SERVICE, "list_orders", limit=limit, cursor=cursor, **filters)
 
 

@@ -73,6 +73,11 @@ class DeadLetters:
     def depths(self) -> dict[str, int | None]:
         """Work queue → how many dead letters it has; None where their queue is not declared."""
         with self._connection() as connection:
+            return {queue: _depth(connection, dead_letter_queue(queue)) for queue in self._work_queues}
+
+    def backlogs(self) -> dict[str, int | None]:
+        """Work queue → how many events wait in it; None where it is not declared."""
+        with self._connection() as connection:
             return {queue: _depth(connection, queue) for queue in self._work_queues}
 
     def depth(self, queue: str) -> int:
@@ -184,7 +189,7 @@ class DeadLetters:
 
 def _depth(connection: BriefConnection, queue: str) -> int | None:
     try:
-        declared = connection.channel.queue_declare(dead_letter_queue(queue), passive=True)
+        declared = connection.channel.queue_declare(queue, passive=True)
     except ChannelClosedByBroker as error:
         if error.reply_code != _NOT_FOUND:
             raise
@@ -194,7 +199,7 @@ def _depth(connection: BriefConnection, queue: str) -> int | None:
 
 
 def _known_depth(connection: BriefConnection, queue: str) -> int:
-    depth = _depth(connection, queue)
+    depth = _depth(connection, dead_letter_queue(queue))
     if depth is None:
         raise DeadLettersNotFound("the queue of its dead letters is not declared", {"queue": queue})
     return depth

@@ -46,8 +46,8 @@ class AuditServices(FakeServices):
         self.entries.insert(0, {"after": None, **entry, "key": idempotency_key, "at": at, "actor": caller.subject})
         return {"replayed": False}
 
-    def _page(self, limit: int, cursor: str | None, actor: str, object_id: str) -> dict[str, Any]:
-        found = [e for e in self.entries if (e["actor"], e["object_id"]) == (actor, object_id)]
+    def _page(self, limit: int, cursor: str | None, **wanted: str) -> dict[str, Any]:
+        found = [e for e in self.entries if all(e[name] == value for name, value in wanted.items())]
         begin = int(cursor or 0)
         return {
             "entries": found[begin : begin + PAGE],

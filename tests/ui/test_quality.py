@@ -23,6 +23,20 @@ PAGES: dict[Role, tuple[str, ...]] = {
         "/seller/reservations",
         "/orders/{order}",
     ),
+    Role.ADMIN: (
+        "/admin",
+        "/admin/sagas",
+        "/admin/dead-letters",
+        "/admin/dead-letters/inventory_service.ORDER_CREATED",
+        "/admin/redrives",
+        "/admin/redrives/new",
+        "/admin/reconcile?period=full",
+        "/admin/chaos",
+        "/admin/audit",
+        "/admin/health",
+        "/orders",
+        "/orders/{order}",
+    ),
 }
 EVERY_PAGE = [(role, path) for role, paths in PAGES.items() for path in paths]
 

@@ -58,18 +58,21 @@ def next_of_pass(query: dict[str, Any]) -> Response:
     pass ended with, or `ago` seconds ago. Nothing counts that changed within the last `quiet` seconds: such orders are
     named as unsettled, to be looked at again. Looking changes nothing.
     """
+    return json_response(page_of_pass(query))
+
+
+def page_of_pass(query: dict[str, Any]) -> dict[str, Any]:
+    """``query`` is a PassQuery. Raises what any of the services raises."""
     place = _place(query)
     page = next_page(_asker(), place, limit=query["limit"], quiet_s=query["quiet"], desk=desk_if_any())
     following = page.place
-    return json_response(
-        {
-            "stage": following.stage if following else "house",
-            "checked": dict(page.checked),
-            **_found(page.verdict),
-            "nextCursor": following.cursor if following else None,
-            "watermark": page.watermark,
-        }
-    )
+    return {
+        "stage": following.stage if following else "house",
+        "checked": dict(page.checked),
+        **_found(page.verdict),
+        "nextCursor": following.cursor if following else None,
+        "watermark": page.watermark,
+    }
 
 
 def _place(query: dict[str, Any]) -> Place:
@@ -109,17 +112,22 @@ def repair(wanted: dict[str, Any]) -> Response:
     What was asked for and what was done stands in the audit log. Repeating the request with the same Idempotency-Key
     repairs nothing more.
     """
+    answer, replayed = repair_once(wanted, idempotency.idempotency_key())
+    return json_response(answer, headers=idempotency.replay_header(replayed))
+
+
+def repair_once(wanted: dict[str, Any], key: str) -> tuple[dict[str, Any], bool]:
+    """(a RepairOutcome, whether an earlier request with this key did it). ``wanted`` is a WantedRepair."""
     order_id, subject = wanted["orderId"].lower(), wanted.get("subject")
     said = {"code": wanted["code"], "subject": subject}
-    key = idempotency.idempotency_key()
     asker, quiet_s = _asker(), wanted.get("quiet", USUAL_QUIET_S)
 
     def run() -> dict[str, Any]:
         return repair_found(asker, wanted["code"], order_id, subject, quiet_s=quiet_s, key=key, request_id=request_id())
 
-    outcome, replayed = once_recorded("reconcile_repair", "order", order_id, said, run)
+    outcome, replayed = once_recorded("reconcile_repair", "order", order_id, said, run, key=key)
     answer = {"code": wanted["code"], "orderId": order_id, "subject": subject, **(outcome or _INTERRUPTED)}
-    return json_response(answer, headers=idempotency.replay_header(replayed))
+    return answer, replayed
 
 
 def _asker() -> Asker:

@@ -92,6 +92,11 @@
     }
   });
 
+  // A menu goes when somebody is done with it.
+  const closeMenus = (but) => document.querySelectorAll("[data-closes][open]").forEach((menu) => menu !== but && (menu.open = false));
+  document.addEventListener("click", (event) => closeMenus(event.target.closest("[data-closes]")));
+  document.addEventListener("keydown", (event) => event.key === "Escape" && closeMenus());
+
   document.addEventListener("htmx:responseError", () => toast("That did not work; the page may be out of date.", "danger"));
   document.addEventListener("htmx:sendError", () => toast("The server cannot be reached.", "danger"));
   document.addEventListener("htmx:afterSwap", (event) => showTimes(event.target));
