@@ -22,10 +22,11 @@ _BOTH = {"required": ["durationS", "until"]}
 
 
 class Positive(fields.Float):
-    """A JSON number above 0."""
+    """A JSON number of a thousandth or more."""
 
     def __init__(self, *, most: float, description: str, **options: Any) -> None:
-        limits = validate.Range(min=0, max=most, min_inclusive=False)
+        # A least number instead of "more than 0", which the document cannot say.
+        limits = validate.Range(min=0.001, max=most)
         super().__init__(validate=limits, metadata={"description": description}, **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:

@@ -16,6 +16,8 @@ from marshmallow import fields, validate
 from gateway.fields import Matches, QueryCount, Several, Text, cursor, limit, moment, whole_number
 
 MOST_LETTERS = 2_000
+# A request has no more than 2,000 values in all.
+MOST_IDS = 1_000
 MOST_FORESEEN = 100
 RUN_STATES = ("RUNNING", "STOPPED", "DONE")
 LETTER_STATES = ("SELECTED", "SENDING", "SENT", "APPLIED", "FAILED_AGAIN", "UNKNOWN", "GONE", "LEFT_OUT")
@@ -25,7 +27,7 @@ _ID_PATTERN = r"^[0-9a-f]{32}$"
 def letter_ids(**options: Any) -> Several:
     """Ids of dead letters as lists show them."""
     one = fields.String(validate=Matches(_ID_PATTERN, error="Not an id of a dead letter."))
-    return Several(one, validate=validate.Length(min=1, max=MOST_LETTERS), **options)
+    return Several(one, validate=validate.Length(min=1, max=MOST_IDS), **options)
 
 
 class Factor(fields.Float):

@@ -128,7 +128,8 @@ def list_redrives(query: dict[str, Any]) -> Response:
     return json_response(page)
 
 
-@blueprint.route("/<redrive_id>", methods=["GET"], parameters=[_ID])
+# By its length, "dry-run" is none.
+@blueprint.route("/<string(length=36):redrive_id>", methods=["GET"], parameters=[_ID])
 @blueprint.allow(Role.ADMIN)
 @blueprint.response(200, RedriveRun)
 @blueprint.documented(problems=(504,))

@@ -43,9 +43,9 @@ FORM_CODES = frozenset(
         "invalid_request",
     }
 )
-# A cursor has a form, but only those from an answer mean anything; an operator has no shop of their own; which trouble
-# goes with which target and amount is the services' to say, and what time it is.
-UNSAYABLE = frozenset({"cursor", "#/sellerId", "#/target", "#/amount", "#/until"})
+# A cursor or a pass's `since` has a form, but only those from an answer mean anything; an operator has no shop of their
+# own; which trouble goes with which target and amount is the services' to say, and what time it is.
+UNSAYABLE = frozenset({"cursor", "since", "#/sellerId", "#/target", "#/amount", "#/until"})
 _TOKENS: dict[str, str] = json.loads(os.environ[TOKENS])
 _LOCATION = re.compile(r"/api/v1/(\w+?)s/([^/?]+)$")
 _PAYMENT_OF_AN_ORDER = re.compile(rb'"payment":\{"paymentId":"([^"]+)"')

@@ -280,8 +280,10 @@ class TestOneStep:
 
         assert answer.get_json() == {"redrive": {"id": RUN}, "step": "busy", "waitS": 0.5, "sent": 0}
 
-    @pytest.mark.parametrize("id_", ["none", "1", RUN + "0"])
-    def test_an_id_that_can_be_none_is_not_found(self, services: FakeServices, id_: str) -> None:
+    @pytest.mark.parametrize(
+        ("id_", "code"), [("none", "not_found"), (RUN + "0", "not_found"), (RUN[:-1] + "x", "redrive_not_found")]
+    )
+    def test_an_id_that_can_be_none_is_not_found(self, services: FakeServices, id_: str, code: str) -> None:
         answer = client_of(services).get(f"/api/v1/admin/redrives/{id_}")
 
-        assert (answer.status_code, answer.get_json()["code"]) == (404, "redrive_not_found")
+        assert (answer.status_code, answer.get_json()["code"]) == (404, code)

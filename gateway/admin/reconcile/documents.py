@@ -15,7 +15,7 @@ from marshmallow import fields, validate
 from gateway.admin.reconcile.kinds import KINDS
 from gateway.admin.reconcile.places import STAGES
 from gateway.documents import Document, maybe_text
-from gateway.fields import QueryCount, Text, uuid_text, whole_number
+from gateway.fields import UUID_PATTERN, Matches, QueryCount, Text, uuid_text, whole_number
 
 MOST_ORDERS = 50
 _LONGEST_PLACE = 2_000
@@ -26,6 +26,9 @@ _CODES = sorted(KINDS)
 
 def _between(least: int, most: int, **options: Any) -> QueryCount:
     return QueryCount(validate=validate.Range(min=least, max=most), **options)
+
+
+_IDS_PATTERN = rf"^{UUID_PATTERN[1:-1]}(,{UUID_PATTERN[1:-1]}){{0,{MOST_ORDERS - 1}}}$"
 
 
 def _quiet() -> fields.Integer:
@@ -44,7 +47,11 @@ class PassQuery(ma.Schema):
 
 
 class OrdersQuery(ma.Schema):
-    ids = Text(max_length=MOST_ORDERS * 37, required=True, metadata={"description": "Order ids, with commas between"})
+    ids = fields.String(
+        required=True,
+        validate=Matches(_IDS_PATTERN, error=f"1 to {MOST_ORDERS} ids, with commas between."),
+        metadata={"description": "Order ids, with commas between"},
+    )
     quiet = _quiet()
 
 
