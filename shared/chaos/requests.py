@@ -133,7 +133,10 @@ def _faults(wanted: dict[str, Any], kind: Kind | None, ground: Ground) -> dict[s
 
 
 def _is_note(note: Any) -> bool:
-    return isinstance(note, str) and bool(note.strip()) and len(note) <= LONGEST_NOTE and note.isprintable()
+    """What a log line and a table can hold, as the gateway has it: no control characters, no half of a pair."""
+    if not isinstance(note, str) or not note.strip() or len(note) > LONGEST_NOTE:
+        return False
+    return not any(c < " " or c == "\x7f" or "\ud800" <= c <= "\udfff" for c in note)
 
 
 def _amount_fault(amount: Any, kind: Kind) -> str | None:
