@@ -22,6 +22,8 @@ from shared.messaging.letters import Letter
 from shared.messaging.window import hold_oldest
 
 AT_ONCE = 24
+BACK_WITHIN_S = 1.0
+LOOK_AGAIN_S = 0.1
 
 Held = tuple[int, Letter | None]
 """Delivery tag and a letter that is to go, or None: that one stays."""
@@ -96,11 +98,19 @@ def drop(
     ``queue`` is the one of the dead letters itself.
     """
     enough_at = time.monotonic() + limit_s
+    missing_since = None
     while not selection.is_done() and time.monotonic() < enough_at:
         connection.go_on()
         held = hold_oldest(connection, queue, depth(), only(selection.look()))
         if not any(letter for _, letter in held):
-            return
+            # What the channel before held is back in its place a moment after it was closed.
+            missing_since = missing_since or time.monotonic()
+            if time.monotonic() - missing_since >= BACK_WITHIN_S:
+                return
+            connection.renew_channel()
+            connection.read(LOOK_AGAIN_S)
+            continue
+        missing_since = None
         for tag, letters, is_for_all_before in islice(_acknowledgements(held), AT_ONCE):
             connection.channel.basic_ack(tag, multiple=is_for_all_before)
             for letter in letters:

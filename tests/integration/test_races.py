@@ -171,7 +171,7 @@ def test_a_late_payment_without_stock_is_given_back(broker: Broker, rpc: RpcClie
 
     _deliver(broker, "inventory_service", "PAYMENT_SUCCESS", payment_success(order_id), message_id)
     wait_until(lambda: shop.status(order_id)[:2] == ("CANCELLED", "reservation_expired"), "it is cancelled")
-    assert broker.depth("payment_service.ORDER_CANCELLED") == 1
+    wait_until(lambda: broker.depth("payment_service.ORDER_CANCELLED") == 1, "payment is told")
     _money_is_back(broker, order_id)
 
     shop.wait_for(order_id, "CANCELLED", "reservation_expired")
