@@ -48,15 +48,6 @@ class Arrow:
     after_s: float | None = None
     note: str = ""
     status: str | None = None
-    is_orphan: bool = False
-
-    @property
-    def left(self) -> int:
-        return min(self.from_x, *self.to_xs) if self.to_xs else self.from_x
-
-    @property
-    def right(self) -> int:
-        return max(self.from_x, *self.to_xs) if self.to_xs else self.from_x
 
     @property
     def label_x(self) -> int:
@@ -125,7 +116,6 @@ def _rows(order: Mapping[str, Any], contract: Choreography) -> Iterator[dict[str
             "after_s": _seconds(times[event["eventId"]], times[cause]) if cause in times else None,
             "note": event.get("note") or "",
             "status": statuses.get(event["eventId"]),
-            "is_orphan": cause is not None and cause not in times,
         }
 
 
