@@ -12,6 +12,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from gateway import admin, carts, health, inventory, live, metrics, orders, payments, products, psp, reservations
 from gateway.admin.desk import DeadLetterDesk, register_desk
+from gateway.admin.finance.asking import FINANCE_SETTING
 from gateway.auth.composition import Authentication, nobody
 from gateway.auth.guard import install_guard
 from gateway.auth.limits import install_limits
@@ -46,6 +47,7 @@ def create_app(
     app = Flask("gateway", static_folder=None, template_folder="dashboard/templates")
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.config[health.TIMEOUT_SETTING] = settings.health_timeout_s
+    app.config[FINANCE_SETTING] = settings.has_finance_view
     install_request_log(app)
     figures = Metrics()
     install_metrics(app, figures)

@@ -22,6 +22,8 @@ Json = dict[str, Any]
 VHOST = "/"
 RPC_REQUEST_TTL_MS = 60_000
 MOST_LOOKS = 1_000_000_000
+# Services that are asked and take no part in a saga: they publish no event and consume none.
+ASKED_ONLY = ("finance_service",)
 
 
 def definitions(choreography: Choreography) -> Json:
@@ -79,7 +81,7 @@ def _queues(choreography: Choreography) -> list[Json]:
     retry = [
         _retry_queue(service, delay_s) for service in choreography.services for delay_s in choreography.retry_delays_s
     ]
-    rpc = [_queue(rpc_queue(service), {}) for service in choreography.services]
+    rpc = [_queue(rpc_queue(service), {}) for service in _asked(choreography)]
     return [*work, *dead, *retry, *rpc]
 
 
@@ -130,8 +132,12 @@ def _bindings(choreography: Choreography) -> list[Json]:
         for service in choreography.services
         for delay_s in choreography.retry_delays_s
     ]
-    rpc = [_binding(RPC_EXCHANGE, rpc_queue(service), f"{service}.*") for service in choreography.services]
+    rpc = [_binding(RPC_EXCHANGE, rpc_queue(service), f"{service}.*") for service in _asked(choreography)]
     return [*events, *retries, *rpc]
+
+
+def _asked(choreography: Choreography) -> tuple[str, ...]:
+    return (*choreography.services, *ASKED_ONLY)
 
 
 def _binding(source: str, queue: str, routing_key: str) -> Json:
@@ -154,7 +160,7 @@ def _policies(choreography: Choreography) -> list[Json]:
         # A caller has given up long before: requests to a service that is down must not pile up.
         _policy(
             "short-lived-requests",
-            rf"^rpc-({services})$",
+            rf"^rpc-({'|'.join(_asked(choreography))})$",
             {"message-ttl": RPC_REQUEST_TTL_MS, "max-length": 10_000, "overflow": "reject-publish"},
         ),
     ]
