@@ -99,14 +99,17 @@ class Place:
 # Which change counts
 
 
-def newest(changes: Iterable[RowChange]) -> dict[tuple[Table, str], RowChange]:
-    """By table and key the change furthest on in its database's log; of two at one place the later one."""
-    found: dict[tuple[Table, str], RowChange] = {}
+def newest(changes: Iterable[RowChange]) -> list[RowChange]:
+    """Of each row the change furthest on in its database's log; of two at one place the later one.
+
+    Of a row that was deleted both: its deletion, and what it was before, which may still count.
+    """
+    found: dict[tuple[Table, str, bool], RowChange] = {}
     for change in changes:
-        known = found.get((change.table, change.key))
-        if known is None or change.lsn >= known.lsn:
-            found[change.table, change.key] = change
-    return found
+        of = (change.table, change.key, change.row is None)
+        if of not in found or change.lsn >= found[of].lsn:
+            found[of] = change
+    return list(found.values())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,7 +155,11 @@ class Continuity(StrEnum):
 
 
 def continuity(place: Place, first: Arrived) -> Continuity:
-    """``first``: what came when the message before ``place`` was asked for."""
+    """``first``: what came when the message before ``place`` was asked for.
+
+    Offsets have gaps: a broker's own notes take some. So where the message before is gone too, it is not known whether
+    another one was, and LOST is said.
+    """
     before = place.next_offset - 1
     if first.offset > place.next_offset:
         return Continuity.LOST

@@ -19,7 +19,7 @@ from typing import Protocol
 from finance_service import figures, handlers, queries
 from finance_service.domain import Arrived, Continuity, Place, continuity
 from finance_service.handlers import Applied
-from finance_service.stream import FIRST
+from finance_service.stream import FIRST, LAST
 from shared.database import Transaction
 from shared.errors import BrokenRule, OrderSagaError, TransientError
 from shared.logs import get_logger
@@ -149,13 +149,19 @@ class Feed:
             self._check_continuity(self._place)
 
     def _check_continuity(self, place: Place) -> None:
-        first: list[Arrived] = []
-        while not first and not self._stopping:
+        while not self._stopping:
             self._beat_at = time.monotonic()
             self._stay_awake()
-            first = self._reader.read(1, POLL_S, 0.0)
-        if not first:
-            return
+            if first := self._reader.read(1, POLL_S, 0.0):
+                self._judge(place, first)
+                return
+            # The message before the place should have come at once. A stream that ends before it tells nothing.
+            if self._ends_before(place):
+                self._begin_anew(place)
+                return
+            self._reader.open(max(place.next_offset - 1, 0))
+
+    def _judge(self, place: Place, first: Sequence[Arrived]) -> None:
         match continuity(place, first[0]):
             case Continuity.WHOLE:
                 self._take(first)
@@ -164,6 +170,12 @@ class Feed:
                 self._take(first)
             case Continuity.ANOTHER:
                 self._begin_anew(place)
+
+    def _ends_before(self, place: Place) -> bool:
+        """By its newest messages; an empty stream may be anything, and is looked at again."""
+        self._reader.open(LAST)
+        newest = self._reader.read(BATCH, POLL_S, POLL_S)
+        return bool(newest) and newest[-1].offset < place.next_offset - 1
 
     def _begin_anew(self, place: Place) -> None:
         """Nobody knows what was in the old stream behind the place."""

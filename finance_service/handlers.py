@@ -85,7 +85,7 @@ def _read(arrived: Sequence[Arrived], refused: Refused) -> tuple[list[Told], int
 
 def _by_table(told: Sequence[Told]) -> dict[Table, list[RowChange]]:
     changes: dict[Table, list[RowChange]] = {table: [] for table in Table}
-    for change in newest(one for one in told if isinstance(one, RowChange)).values():
+    for change in newest(one for one in told if isinstance(one, RowChange)):
         changes[change.table].append(change)
     return changes
 

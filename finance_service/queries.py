@@ -109,7 +109,7 @@ set as_of = greatest(s.as_of, excluded.as_of), lsn = greatest(s.lsn, excluded.ls
 
 
 def apply_changes(tx: Transaction, table: Table, changes: Sequence[RowChange]) -> int:
-    """How many rows there are as told now, that were not further on already. One change of a row at most."""
+    """How many changes were not behind what was known. Of each row one change at most, and one deletion."""
     kept = [_row(table, change) for change in changes if change.row is not None]
     deleted = [_place_of(table, change) for change in changes if change.row is None]
     return _count(tx, _UPSERTS[table], kept) + _count(tx, _DELETES[table], deleted)

@@ -23,7 +23,7 @@ from shared.errors import BrokerUnavailable, TopologyMissing
 from shared.messaging.addresses import split_addresses
 from shared.messaging.pika_frames import read_tolerantly
 
-FIRST = "first"
+FIRST, LAST = "first", "last"
 PREFETCH = 1_000
 HEARTBEAT_S = 10
 CONNECT_LIMIT_S = 5.0
@@ -46,7 +46,9 @@ class StreamReader:
         return self._channel is not None and bool(self._channel.is_open)
 
     def open(self, offset: int | str) -> None:
-        """Begin at ``offset``, or at FIRST; where that is gone, with the oldest message there is.
+        """Begin at ``offset``; where that is gone, with the oldest message there is; where it is not yet, wait for it.
+
+        FIRST is the oldest message, LAST those that were written together last.
 
         Raises BrokerUnavailable, TopologyMissing.
         """
