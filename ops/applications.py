@@ -109,8 +109,15 @@ def connector_environment(folder: StackFolder, state: StackState, captured: Capt
     """It reads the log of one database, as a role that can do nothing else."""
     return {
         **_common_environment(folder, state),
-        REPLICATION_VARIABLES[captured.service]: state.replication_url(captured.service),
-        "CDC_FOLDER": str(folder.connectors / captured.slot),
+        **_log_environment(folder, state, captured.service, captured.slot),
+    }
+
+
+def _log_environment(folder: StackFolder, state: StackState, service: str, process: str) -> dict[str, str]:
+    """For whoever reads a log: as which role, and a folder of its own."""
+    return {
+        REPLICATION_VARIABLES[service]: state.replication_url(service),
+        "CDC_FOLDER": str(folder.connectors / process),
     }
 
 
@@ -131,7 +138,11 @@ def application_processes(folder: StackFolder, state: StackState) -> list[Proces
         ProcessSpec(
             name=replica,
             command=(sys.executable, "-m", service, "relay" if name in RELAYS else "serve"),
-            environment={**service_environment(folder, state, service), **_metrics_environment(state, replica)},
+            environment={
+                **service_environment(folder, state, service),
+                **(_log_environment(folder, state, service, replica) if name in RELAYS and state.relays_by_log else {}),
+                **_metrics_environment(state, replica),
+            },
             stage=SERVICE_STAGE,
         )
         for name in REPLICABLE
