@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from shared.change_data.captured import STREAM
 from shared.config import Source
-
-STREAM = "cdc.changes"
 
 
 @dataclass(frozen=True, kw_only=True)

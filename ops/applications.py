@@ -11,8 +11,17 @@ from urllib.parse import urlsplit, urlunsplit
 from ops.errors import StackError
 from ops.folder import StackFolder
 from ops.processes import ProcessSpec, base_environment
-from ops.state import DATABASE_VARIABLES, SIGNING_VARIABLE, StackState, metrics_port_name
+from ops.state import (
+    DATABASE_VARIABLES,
+    FINANCE,
+    FINANCE_VARIABLE,
+    REPLICATION_VARIABLES,
+    SIGNING_VARIABLE,
+    StackState,
+    metrics_port_name,
+)
 from ops.tokens import KEY_VARIABLE
+from shared.change_data.captured import CAPTURED, CapturedDatabase
 
 SERVICE_STAGE, GATEWAY_STAGE, RECONCILER_STAGE = 2, 3, 4
 GATEWAY, PSP, RECONCILER = "gateway", "psp", "reconciler"
@@ -23,6 +32,10 @@ RELAYS = {
     "payment_relay": "payment_service",
 }
 REPLICABLE = (*SERVICES, *RELAYS)
+# Only where changes are captured.
+FINANCE_FEED = "finance_feed"
+FINANCE_PROCESSES = {FINANCE: "serve", FINANCE_FEED: "feed"}
+CONNECTORS = {captured.slot: captured for captured in CAPTURED.values()}
 
 # People who try manual payments by hand should not have to wait half an hour for the expiry; but a charge begins only
 # if it can end before that (PSP_LIMIT_S and a little more).
@@ -39,9 +52,13 @@ _OWN_VARIABLES = frozenset(
         "PSP_PORT",
         "PSP_WEBHOOK_URL",
         "RECONCILE_STATE_FILE",
+        "CDC_FOLDER",
         SIGNING_VARIABLE,
         KEY_VARIABLE,
         *DATABASE_VARIABLES.values(),
+        FINANCE_VARIABLE,
+        "FINANCE_VIEW",
+        *REPLICATION_VARIABLES.values(),
     }
 )
 
@@ -53,6 +70,11 @@ def service_environment(folder: StackFolder, state: StackState, service: str) ->
     urls = {DATABASE_VARIABLES[name]: state.database_url(name) for name in databases}
     secret = {SIGNING_VARIABLE: state.psp_webhook_secret} if pays else {}
     return {**_common_environment(folder, state), **urls, **secret}
+
+
+def finance_environment(folder: StackFolder, state: StackState) -> dict[str, str]:
+    """What the finance service, its feed and its migration read: a database of their own, and the broker."""
+    return {**_common_environment(folder, state), FINANCE_VARIABLE: state.database_url(FINANCE)}
 
 
 def psp_environment(folder: StackFolder, state: StackState) -> dict[str, str]:
@@ -74,6 +96,7 @@ def gateway_environment(folder: StackFolder, state: StackState) -> dict[str, str
         "GATEWAY_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(state.ports[GATEWAY]),
         KEY_VARIABLE: str(folder.signing_key_file),
+        "FINANCE_VIEW": "on" if state.cdc else "off",
     }
     # With `--set PSP_PUBLIC_URL=…` browsers go elsewhere.
     defaults = {
@@ -101,6 +124,22 @@ def reconciler_environment(folder: StackFolder, state: StackState) -> dict[str, 
     }
 
 
+def connector_environment(folder: StackFolder, state: StackState, captured: CapturedDatabase) -> dict[str, str]:
+    """It reads the log of one database, as a role that can do nothing else."""
+    return {
+        **_common_environment(folder, state),
+        **_log_environment(folder, state, captured.service, captured.slot),
+    }
+
+
+def _log_environment(folder: StackFolder, state: StackState, service: str, process: str) -> dict[str, str]:
+    """For whoever reads a log: as which role, and a folder of its own."""
+    return {
+        REPLICATION_VARIABLES[service]: state.replication_url(service),
+        "CDC_FOLDER": str(folder.connectors / process),
+    }
+
+
 def _common_environment(folder: StackFolder, state: StackState) -> dict[str, str]:
     # With `--set ORDERSAGA_MODE=production` it is as strict here as anywhere.
     return {
@@ -118,7 +157,11 @@ def application_processes(folder: StackFolder, state: StackState) -> list[Proces
         ProcessSpec(
             name=replica,
             command=(sys.executable, "-m", service, "relay" if name in RELAYS else "serve"),
-            environment={**service_environment(folder, state, service), **_metrics_environment(state, replica)},
+            environment={
+                **service_environment(folder, state, service),
+                **(_log_environment(folder, state, service, replica) if name in RELAYS and state.relays_by_log else {}),
+                **_metrics_environment(state, replica),
+            },
             stage=SERVICE_STAGE,
         )
         for name in REPLICABLE
@@ -144,13 +187,39 @@ def application_processes(folder: StackFolder, state: StackState) -> list[Proces
         environment={**reconciler_environment(folder, state), **_metrics_environment(state, RECONCILER)},
         stage=RECONCILER_STAGE,
     )
-    return [*specs, psp, gateway, reconciler]
+    return [*specs, psp, gateway, reconciler, *(_of_changes(folder, state) if state.cdc else [])]
 
 
-def probed_names(replicas: Mapping[str, int]) -> list[str]:
+def _of_changes(folder: StackFolder, state: StackState) -> list[ProcessSpec]:
+    """Those that capture changes, and those that live on them."""
+    finance = [
+        ProcessSpec(
+            name=name,
+            command=(sys.executable, "-m", FINANCE, command),
+            environment={**finance_environment(folder, state), **_metrics_environment(state, name)},
+            stage=SERVICE_STAGE,
+        )
+        for name, command in FINANCE_PROCESSES.items()
+    ]
+    return [*_connectors(folder, state), *finance]
+
+
+def _connectors(folder: StackFolder, state: StackState) -> list[ProcessSpec]:
+    return [
+        ProcessSpec(
+            name=name,
+            command=(sys.executable, "-m", "cdc", captured.service),
+            environment={**connector_environment(folder, state, captured), **_metrics_environment(state, name)},
+            stage=SERVICE_STAGE,
+        )
+        for name, captured in CONNECTORS.items()
+    ]
+
+
+def probed_names(replicas: Mapping[str, int], *, cdc: bool = False) -> list[str]:
     """The processes that have a port for metrics and health; the gateway answers on its own."""
     services = [replica for name in REPLICABLE for replica in replica_names(name, replicas.get(name, 1))]
-    return [*services, PSP, RECONCILER]
+    return [*services, PSP, RECONCILER, *((*CONNECTORS, *FINANCE_PROCESSES) if cdc else ())]
 
 
 def _metrics_environment(state: StackState, name: str) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """Owns: the `ordersaga` command: options in, exit codes out. Must not know: how a stack works inside.
 
 Exit codes: 0 done, 1 it went wrong (the message says what to do), 2 wrong usage, 3 `status` of a stack that
-is not wholly running, 4 `alerts` while one fires, 5 `reconcile` that found something, 130 interrupted.
+is not wholly running, 4 `alerts` while one fires, 5 `reconcile` or `finance` that found something, 6 `finance` that
+cannot say, 130 interrupted.
 """
 
 import importlib
@@ -16,7 +17,7 @@ from uuid import UUID
 import click
 from rich.console import Console
 
-from ops import alerts, chaos, dead_letters, display, order_logs, psp, reconcile, sagas, tokens
+from ops import alerts, cdc_command, chaos, dead_letters, display, finance, order_logs, psp, reconcile, sagas, tokens
 from ops.audit import audit
 from ops.command_line import console, pairs, readable_errors
 from ops.databases import driver_url
@@ -24,7 +25,7 @@ from ops.erasure import erase
 from ops.errors import StackError
 from ops.following import follow, show
 from ops.stack import Stack
-from ops.state import DATABASE_VARIABLES, DATABASES
+from ops.state import DATABASE_VARIABLES, DATABASES, FINANCE, FINANCE_VARIABLE
 from shared.identity import Role
 from shared.tokens import DEFAULT_TTL_S
 
@@ -60,6 +61,7 @@ def _counts(context: click.Context, parameter: click.Parameter, values: tuple[st
 @click.option("--no-migrations", is_flag=True, help="Leave the tables as they are.")
 @click.option("--replicas", multiple=True, callback=_counts, metavar="NAME=N", help="Repeatable, remembered.")
 @click.option("--monitoring/--no-monitoring", default=None, help="With a Prometheus of its own; remembered.")
+@click.option("--cdc/--no-cdc", default=None, help="With change data capture (needs `make cdc`); remembered.")
 @click.option(
     "--set",
     "settings",
@@ -76,6 +78,7 @@ def up(
     no_migrations: bool,
     replicas: dict[str, int],
     monitoring: bool | None,
+    cdc: bool | None,
     settings: dict[str, str],
 ) -> None:
     """Start what is not running, repair what is half-started, return once everything answers."""
@@ -85,6 +88,7 @@ def up(
         settings=settings,
         external=os.environ,
         monitoring=monitoring,
+        cdc=cdc,
         migrate=not no_migrations,
     )
     if not started:
@@ -224,13 +228,16 @@ def shell(stack: Stack) -> None:
 
 
 @main.command()
-@click.argument("database", type=click.Choice(DATABASES))
+@click.argument("database", type=click.Choice((*DATABASES, FINANCE)))
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
 @readable_errors
 def psql(stack: Stack, database: str, arguments: tuple[str, ...]) -> None:
     """Open psql on one of the databases (arguments after -- go to psql)."""
-    url = driver_url(stack.environment()[DATABASE_VARIABLES[database]])
+    address = stack.environment().get(DATABASE_VARIABLES.get(database, FINANCE_VARIABLE))
+    if address is None:
+        raise StackError(f"this stack has no {database}", hint="`ordersaga up --cdc` makes one")
+    url = driver_url(address)
     try:
         os.execvp("psql", ["psql", url, *arguments])  # noqa: S606, S607 - psql of the user's PATH
     except FileNotFoundError as error:
@@ -249,6 +256,7 @@ def demo(stack: Stack, everything: bool) -> None:
 
 
 main.add_command(psp.commands)
+main.add_command(cdc_command.commands)
 main.add_command(sagas.board, "sagas")
 main.add_command(sagas.saga)
 main.add_command(audit)
@@ -256,6 +264,7 @@ main.add_command(erase)
 main.add_command(alerts.alerts)
 main.add_command(chaos.commands)
 main.add_command(reconcile.command)
+main.add_command(finance.command)
 main.add_command(dead_letters.commands)
 
 if __name__ == "__main__":

@@ -116,9 +116,9 @@ def _serve_probes(process: ServiceProcess, source: Source, runner: Any) -> None:
 
 
 def _figures_of(process: ServiceProcess) -> tuple[Any, ...]:
-    from shared.table_figures import OUTBOX_FIGURES
+    from shared.table_figures import OUTBOX_FIGURES, SLOT_FIGURES
 
-    return (*(OUTBOX_FIGURES if process.has_outbox else ()), *_load(process.figures))
+    return (*((*OUTBOX_FIGURES, *SLOT_FIGURES) if process.has_outbox else ()), *_load(process.figures))
 
 
 def _serve_until_terminated(runner: Any, eventlet: Any, started: Callable[[], None]) -> None:

@@ -21,6 +21,9 @@ READY_EVENTS = {
     "relay": '"event": "relay_active"',
     "psp": '"event": "psp_listening"',
     "feed": '"event": "feed_active"',
+    # python -m cdc <service>
+    "order_service": '"event": "streaming_started"',
+    "payment_service": '"event": "streaming_started"',
 }
 STOP_TIMEOUT_S = 25.0
 _numbers = itertools.count(1)
