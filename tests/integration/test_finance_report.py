@@ -18,7 +18,6 @@ from harness.processes import Processes
 
 from gateway.rpc import RpcClient
 from shared.errors import Forbidden, InvalidRequest
-from shared.identity import Identity
 
 pytestmark = pytest.mark.integration
 
