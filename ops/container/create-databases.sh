@@ -5,7 +5,7 @@
 (
     set -eu
     ask() { psql -v ON_ERROR_STOP=1 --username "${POSTGRES_USER:-postgres}" --dbname postgres "$@"; }
-    for name in order_service inventory_service payment_service psp; do
+    for name in order_service inventory_service payment_service finance_service psp; do
         password="$(cat "/run/secrets/${name%_service}_database_password")"
         ask -v name="$name" -v password="$password" <<'SQL'
 CREATE ROLE :"name" LOGIN PASSWORD :'password';

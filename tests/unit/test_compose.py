@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from gateway.auth.settings import DEVELOPMENT_SECRET
-from ops.applications import CONNECTORS, GATEWAY, PSP, RELAYS, REPLICABLE, SERVICES
+from ops.applications import CONNECTORS, FINANCE_PROCESSES, GATEWAY, PSP, RELAYS, REPLICABLE, SERVICES
 from shared.messaging.addresses import split_addresses
 from shared.process import DRAIN_LIMIT_S
 
@@ -46,6 +46,7 @@ class TestProcesses:
             **{name: ("python", "-m", service, "relay") for name, service in RELAYS.items()},
             PSP: ("python", "-m", "payment_service", "psp"),
             GATEWAY: ("python", "-m", "gateway"),
+            **{name: ("python", "-m", "finance_service", command) for name, command in FINANCE_PROCESSES.items()},
             **{name: ("python", "-m", "cdc", captured.service) for name, captured in CONNECTORS.items()},
         }
         assert {name: _command(PARTS[name]) for name in wanted} == wanted
@@ -55,7 +56,7 @@ class TestProcesses:
         assert {("python", "-m", service, "migrate") for service in SERVICES} <= commands
         for name in (*REPLICABLE, GATEWAY):
             waits = {other for other, how in PARTS[name]["depends_on"].items()}
-            assert waits == set(ONCE) - {"seal-audit-logs", "open-replication"}, name
+            assert waits == set(ONCE) - {"seal-audit-logs", "open-replication", "migrate-finance"}, name
         for name, part in OURS.items():
             for other, how in part["depends_on"].items():
                 done = "service_completed_successfully" if other in ONCE else "service_healthy"
@@ -152,6 +153,8 @@ class TestSecrets:
                 assert _secret_names(PARTS[name]) == {"broker_password", password}
         for name, captured in CONNECTORS.items():
             assert _secret_names(PARTS[name]) == {"broker_password", f"{captured.database}_replication_password"}
+        for name in (*FINANCE_PROCESSES, "migrate-finance"):
+            assert _secret_names(PARTS[name]) == {"broker_password", "finance_database_password"}
         assert _secret_names(PARTS[GATEWAY]) == {"broker_password", "jwt_signing_key"}
         assert _secret_names(PARTS["reconciler"]) == {"jwt_signing_key"}
         assert "broker_password" not in _secret_names(PARTS[PSP])
