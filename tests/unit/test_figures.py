@@ -34,17 +34,20 @@ from payment_service.figures import RATE_WINDOW_S, FailureRate
 from shared import metrics, table_figures
 from shared.database import Transaction, transaction
 from shared.errors import BrokenRule, DatabaseUnavailable, TransientError
-from shared.table_figures import OUTBOX_FIGURES, TableFigure, TableFigures
+from shared.table_figures import OUTBOX_FIGURES, SLOT_FIGURES, TableFigure, TableFigures
 
 TABLE_FIGURES = (
     *OUTBOX_FIGURES,
+    *SLOT_FIGURES,
     *order_service.figures.FIGURES,
     *inventory_service.figures.FIGURES,
     *payment_service.figures.FIGURES,
 )
 # Of Prometheus itself, of RabbitMQ's plugin, of the reconciler and of whoever injects faults.
 FOREIGN = re.compile(
-    r"up|rabbitmq_detailed_queue_(messages|consumers)|ordersaga_reconcile_discrepancies|ordersaga_chaos_active"
+    r"up|rabbitmq_detailed_queue_(messages|consumers)|ordersaga_reconcile_discrepancies|ordersaga_chaos_active|"
+    # A connector tells these two itself, as long as it knows them.
+    r"ordersaga_cdc_lag_(seconds|bytes)"
 )
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
