@@ -4,41 +4,59 @@
 // What says where and how large something is, as attributes; the colours are the page's own, by class.
 const KEPT = ["text-anchor", "dominant-baseline", "font-size", "font-weight", "stroke-width", "stroke-dasharray", "display"];
 const TEXT = new Set(["text", "tspan"]);
-const DEFAULTS = { "stroke-dasharray": "none", display: "inline", "dominant-baseline": "auto", "text-anchor": "start", "stroke-width": "1px" };
+const DEFAULTS = { "stroke-dasharray": "none", display: "inline", "dominant-baseline": "auto", "text-anchor": "start", "stroke-width": "1px", "font-weight": "400" };
 
 const plain = (svg, name) => {
-  for (const unwanted of svg.querySelectorAll("style, script, title, desc, foreignObject")) unwanted.remove();
-  for (const element of svg.querySelectorAll("*")) {
-    const seen = getComputedStyle(element);
-    const isText = TEXT.has(element.localName);
-    const said = KEPT.filter((property) => {
-      if (property.startsWith("font") && !isText) return false;
-      return seen[property] && seen[property] !== DEFAULTS[property];
-    }).map((property) => [property, seen[property]]);
-    if (seen.fill === "none") said.push(["fill", "none"]);
-    said.forEach(([property, value]) => element.setAttribute(property, value));
-  }
-  for (const element of svg.querySelectorAll("*")) {
-    element.removeAttribute("style");
-    element.removeAttribute("fill-opacity");
-    for (const { name: attribute, value } of [...element.attributes]) {
-      if (attribute.startsWith("on") || attribute.startsWith("data-")) element.removeAttribute(attribute);
-      else if (value.startsWith("url(#") && !value.includes(name)) element.setAttribute(attribute, value.replace("url(#", `url(#${name}-`));
+  for (const unwanted of svg.querySelectorAll("style, script, title, desc, foreignObject, symbol, filter")) unwanted.remove();
+  const elements = [...svg.querySelectorAll("*")];
+  const looks = elements.map((element) => getComputedStyle(element));
+  const said = elements.map((element, number) => attributesOf(element, looks[number]));
+  elements.forEach((element, number) => {
+    for (const { name: attribute } of [...element.attributes]) {
+      if (/^(on|data-|aria-)|^(style|name|filter|fill|stroke|fill-opacity|alignment-baseline|tabindex)$/.test(attribute)) element.removeAttribute(attribute);
     }
-    if (element.id) element.id = element.id.includes(name) ? element.id : `${name}-${element.id}`;
+    said[number].forEach(([property, value]) => element.setAttribute(property, value));
+  });
+  keepOnlyWhatIsReferredTo(svg, name);
+};
+
+const attributesOf = (element, seen) => {
+  const isText = TEXT.has(element.localName);
+  const said = KEPT.filter((property) => isText || !/^(font|text|dominant)/.test(property))
+    .filter((property) => seen[property] && seen[property] !== DEFAULTS[property])
+    .map((property) => [property, seen[property]]);
+  return seen.fill === "none" ? [...said, ["fill", "none"]] : said;
+};
+
+// Arrowheads are drawn by reference, and ids are those of the whole page.
+const keepOnlyWhatIsReferredTo = (svg, name) => {
+  const referred = new Set();
+  for (const element of svg.querySelectorAll("*")) {
+    for (const { name: attribute, value } of [...element.attributes]) {
+      const id = /^url\(["']?#([^"')]+)["']?\)$/.exec(value)?.[1];
+      if (!id) continue;
+      referred.add(id);
+      element.setAttribute(attribute, `url(#${name}-${id.replaceAll(`${name}_`, "").replaceAll(`${name}-`, "")})`);
+    }
   }
+  for (const element of [...svg.querySelectorAll("[id]")]) {
+    if (referred.has(element.id)) element.id = `${name}-${element.id.replaceAll(`${name}_`, "").replaceAll(`${name}-`, "")}`;
+    else if (element.localName === "marker") element.remove();
+    else element.removeAttribute("id");
+  }
+  for (const empty of [...svg.querySelectorAll("defs, g")].reverse()) if (!empty.children.length) empty.remove();
 };
 
 const dressed = (svg) => {
-  const box = svg.viewBox.baseVal;
+  const [x, y, width, height] = svg.getAttribute("viewBox").split(" ").map(Number);
   for (const { name } of [...svg.attributes]) svg.removeAttribute(name);
   svg.setAttribute("xmlns", "http://www.w3.org/2000/svg");
   svg.setAttribute("class", "drawing");
-  svg.setAttribute("viewBox", `${box.x} ${box.y} ${box.width} ${box.height}`);
-  svg.setAttribute("width", Math.ceil(box.width));
-  svg.setAttribute("height", Math.ceil(box.height));
+  svg.setAttribute("viewBox", [x, y, width, height].join(" "));
+  svg.setAttribute("width", Math.ceil(width));
+  svg.setAttribute("height", Math.ceil(height));
   svg.setAttribute("aria-hidden", "true");
-  return svg.outerHTML.replace(/(\d+\.\d{2})\d+/g, "$1");
+  return svg.outerHTML.replace(/(\d+\.\d)\d+/g, "$1");
 };
 
 const drawAll = async () => {

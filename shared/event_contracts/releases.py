@@ -18,9 +18,10 @@ from shared.event_contracts.json_schema import Json
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "schemas"
 _DIGESTS = "released.yml"
-_HEADER = """# Digests (SHA-256) of what was released, written by `make schemas`. A released file is never changed: it says what
-# old events look like. `make check` compares.
-"""
+_HEADER = (
+    "# Digests (SHA-256) of what was released, written by `make schemas`. A released file is never changed: it says\n"
+    "# what old events look like. `make check` compares.\n"
+)
 _JSON, _AVRO = "schema.json", "avsc"
 
 

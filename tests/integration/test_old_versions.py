@@ -19,7 +19,7 @@ from shared.messaging.dead_letters import DeadLetters
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("clean")]
 
-CONSUMER = "tests.harness.evolving_service"
+CONSUMER = "tests.harness.evolving"
 EVENT, QUEUE = "PAYMENT_PENDING", "order_service.PAYMENT_PENDING"
 INSERT = """
 insert into outbox (event_id, event_type, aggregate_id, correlation_id, schema_version, payload, occurred_at)

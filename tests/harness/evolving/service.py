@@ -1,23 +1,24 @@
 """A consumer whose event has changed twice: no real event has yet, and what happens then must be seen to work.
 
 Owns: PAYMENT_PENDING as it might become, one view per major, and a service on the real loop that logs what it gets.
-Must not know: the order service, whose queue and database it has. Run as ``python -m tests.harness.evolving_service``.
+Must not know: what the order service makes of it, whose queue and database it has.
 """
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 from marshmallow import fields
+from nameko_sqlalchemy import Database
 
+from order_service.models import Base
+from shared.database import ENGINE_OPTIONS
 from shared.envelope import Received
 from shared.event_schema import EventSchema, Money, Payload, PayloadSchema, currency, order_id
 from shared.logs import get_logger
 from shared.messaging.batch_consumer import consume
 from shared.messaging.chaos_watch import ChaosProvider
-from shared.process import ServiceProcess, main
 
 log = get_logger(__name__)
 
@@ -70,6 +71,7 @@ class EvolvingService:
     """Knows what it got, and nothing else."""
 
     name = SERVICE
+    database = Database(Base, engine_options=ENGINE_OPTIONS)
     chaos = ChaosProvider()
 
     @consume(EVENT, VIEWS[os.environ.get(VERSION_SETTING, "3")])
@@ -77,16 +79,3 @@ class EvolvingService:
         for event in events:
             # Written in the log as JSON, which has no money and no ids.
             log.info("seen", body=repr(event.body), came=dict(event.payload), version=event.envelope.schema_version)
-
-
-PROCESS = ServiceProcess(
-    name=SERVICE,
-    service="tests.harness.evolving_service:EvolvingService",
-    settings="order_service.settings:Settings",
-    database_setting="ORDER_DATABASE_URL",
-    migrations=Path("nowhere"),
-    figures="order_service.figures:FIGURES",
-)
-
-if __name__ == "__main__":
-    main(PROCESS)
