@@ -18,6 +18,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
+import finance_service.figures
 import inventory_service.figures
 import order_service.figures
 import payment_service.figures
@@ -42,6 +43,7 @@ TABLE_FIGURES = (
     *order_service.figures.FIGURES,
     *inventory_service.figures.FIGURES,
     *payment_service.figures.FIGURES,
+    *finance_service.figures.FIGURES,
 )
 # Of Prometheus itself, of RabbitMQ's plugin, of the reconciler and of whoever injects faults.
 FOREIGN = re.compile(
