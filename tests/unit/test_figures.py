@@ -18,6 +18,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
+import cdc.figures  # noqa: F401 - what registers figures has to be imported
 import finance_service.figures
 import inventory_service.figures
 import order_service.figures
