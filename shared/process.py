@@ -175,6 +175,7 @@ def relay(process: ServiceProcess, environment: Mapping[str, str]) -> None:
     from shared.probes import serve_probes
     from shared.relay import Relay, RelaySettings
     from shared.relay_probes import probes_of
+    from shared.relaying.choosing import read_source
     from shared.tracing import close_tracing, configure_tracing
 
     source = Source(values=environment)
@@ -194,6 +195,7 @@ def relay(process: ServiceProcess, environment: Mapping[str, str]) -> None:
             event_exchange(process.name),
             lambda event_type: event_type in events and bool(events[event_type].consumers),
         ),
+        read_source(source, process.name),
     )
     limit_the_end()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -21,6 +21,7 @@ READY_EVENTS = {
     "relay": '"event": "relay_active"',
     "psp": '"event": "psp_listening"',
 }
+STREAMING_EVENT = '"event": "relay_streaming"'
 STOP_TIMEOUT_S = 25.0
 _numbers = itertools.count(1)
 
@@ -52,7 +53,12 @@ class ServiceProcess:
 
     def _is_ready(self) -> bool:
         assert self._process.poll() is None, f"{self.service} {self.command} ended: {self.output()[-2000:]}"
-        return READY_EVENTS[self.command] in self.output()
+        return self._ready_event in self.output()
+
+    @property
+    def _ready_event(self) -> str:
+        by_cdc = self.command == "relay" and self._environment.get("OUTBOX_RELAY") == "cdc"
+        return STREAMING_EVENT if by_cdc else READY_EVENTS[self.command]
 
     def output(self) -> str:
         """What this life of the process has written so far."""
