@@ -42,7 +42,8 @@ class Handoff(Generic[T]):
 
     def peek(self) -> Sequence[T] | None:
         """The batch that waits, if any. It stays until :meth:`done`."""
-        return self._batch
+        with self._changed:
+            return self._batch
 
     def done(self) -> None:
         with self._changed:
