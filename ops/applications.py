@@ -11,8 +11,9 @@ from urllib.parse import urlsplit, urlunsplit
 from ops.errors import StackError
 from ops.folder import StackFolder
 from ops.processes import ProcessSpec, base_environment
-from ops.state import DATABASE_VARIABLES, SIGNING_VARIABLE, StackState, metrics_port_name
+from ops.state import DATABASE_VARIABLES, REPLICATION_VARIABLES, SIGNING_VARIABLE, StackState, metrics_port_name
 from ops.tokens import KEY_VARIABLE
+from shared.change_data.captured import CAPTURED, CapturedDatabase
 
 SERVICE_STAGE, GATEWAY_STAGE, RECONCILER_STAGE = 2, 3, 4
 GATEWAY, PSP, RECONCILER = "gateway", "psp", "reconciler"
@@ -23,6 +24,7 @@ RELAYS = {
     "payment_relay": "payment_service",
 }
 REPLICABLE = (*SERVICES, *RELAYS)
+CONNECTORS = {captured.slot: captured for captured in CAPTURED.values()}
 
 # People who try manual payments by hand should not have to wait half an hour for the expiry; but a charge begins only
 # if it can end before that (PSP_LIMIT_S and a little more).
@@ -39,9 +41,11 @@ _OWN_VARIABLES = frozenset(
         "PSP_PORT",
         "PSP_WEBHOOK_URL",
         "RECONCILE_STATE_FILE",
+        "CDC_FOLDER",
         SIGNING_VARIABLE,
         KEY_VARIABLE,
         *DATABASE_VARIABLES.values(),
+        *REPLICATION_VARIABLES.values(),
     }
 )
 
@@ -101,6 +105,15 @@ def reconciler_environment(folder: StackFolder, state: StackState) -> dict[str, 
     }
 
 
+def connector_environment(folder: StackFolder, state: StackState, captured: CapturedDatabase) -> dict[str, str]:
+    """It reads the log of one database, as a role that can do nothing else."""
+    return {
+        **_common_environment(folder, state),
+        REPLICATION_VARIABLES[captured.service]: state.replication_url(captured.service),
+        "CDC_FOLDER": str(folder.connectors / captured.slot),
+    }
+
+
 def _common_environment(folder: StackFolder, state: StackState) -> dict[str, str]:
     # With `--set ORDERSAGA_MODE=production` it is as strict here as anywhere.
     return {
@@ -144,13 +157,25 @@ def application_processes(folder: StackFolder, state: StackState) -> list[Proces
         environment={**reconciler_environment(folder, state), **_metrics_environment(state, RECONCILER)},
         stage=RECONCILER_STAGE,
     )
-    return [*specs, psp, gateway, reconciler]
+    return [*specs, psp, gateway, reconciler, *(_connectors(folder, state) if state.cdc else [])]
 
 
-def probed_names(replicas: Mapping[str, int]) -> list[str]:
+def _connectors(folder: StackFolder, state: StackState) -> list[ProcessSpec]:
+    return [
+        ProcessSpec(
+            name=name,
+            command=(sys.executable, "-m", "cdc", captured.service),
+            environment={**connector_environment(folder, state, captured), **_metrics_environment(state, name)},
+            stage=SERVICE_STAGE,
+        )
+        for name, captured in CONNECTORS.items()
+    ]
+
+
+def probed_names(replicas: Mapping[str, int], *, cdc: bool = False) -> list[str]:
     """The processes that have a port for metrics and health; the gateway answers on its own."""
     services = [replica for name in REPLICABLE for replica in replica_names(name, replicas.get(name, 1))]
-    return [*services, PSP, RECONCILER]
+    return [*services, PSP, RECONCILER, *(CONNECTORS if cdc else ())]
 
 
 def _metrics_environment(state: StackState, name: str) -> dict[str, str]:
