@@ -131,7 +131,11 @@ def application_processes(folder: StackFolder, state: StackState) -> list[Proces
         ProcessSpec(
             name=replica,
             command=(sys.executable, "-m", service, "relay" if name in RELAYS else "serve"),
-            environment={**service_environment(folder, state, service), **_metrics_environment(state, replica)},
+            environment={
+                **service_environment(folder, state, service),
+                **(_log_environment(folder, state, service, replica) if name in RELAYS else {}),
+                **_metrics_environment(state, replica),
+            },
             stage=SERVICE_STAGE,
         )
         for name in REPLICABLE
@@ -158,6 +162,14 @@ def application_processes(folder: StackFolder, state: StackState) -> list[Proces
         stage=RECONCILER_STAGE,
     )
     return [*specs, psp, gateway, reconciler, *(_connectors(folder, state) if state.cdc else [])]
+
+
+def _log_environment(folder: StackFolder, state: StackState, service: str, replica: str) -> dict[str, str]:
+    """Of a relay that takes its rows from the log."""
+    if not state.relays_by_log:
+        return {}
+    url = {REPLICATION_VARIABLES[service]: state.replication_url(service)}
+    return {**url, "CDC_FOLDER": str(folder.relays / replica)}
 
 
 def _connectors(folder: StackFolder, state: StackState) -> list[ProcessSpec]:

@@ -6,7 +6,6 @@ Owns: reading OUTBOX_RELAY and what goes with it. Must not know: how the ways wo
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,10 +53,10 @@ def _engine_settings(source: Source, service: str) -> EngineSettings:
     from shared.change_data.settings import url_parts
 
     slot, database = outbox_slot(service), service.removesuffix("_service")
-    make = partial(EngineSettings, **url_parts(source.text(f"{database.upper()}_REPLICATION_URL")))
-    return make(
+    return EngineSettings(
         name=slot,
         database=database,
+        **url_parts(source.text(f"{database.upper()}_REPLICATION_URL")),  # type: ignore[arg-type]
         slot=slot,
         publication=OUTBOX_PUBLICATION,
         tables=(OUTBOX,),

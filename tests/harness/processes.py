@@ -24,6 +24,7 @@ READY_EVENTS = {
     "order_service": '"event": "streaming_started"',
     "payment_service": '"event": "streaming_started"',
 }
+JAVA_STARTS_WITHIN_S = 120.0
 STREAMING_EVENT = '"event": "relay_streaming"'
 STOP_TIMEOUT_S = 25.0
 _numbers = itertools.count(1)
@@ -52,6 +53,7 @@ class ServiceProcess:
             )
 
     def wait_ready(self, *, timeout_s: float = DEADLINE_S) -> None:
+        timeout_s = max(timeout_s, JAVA_STARTS_WITHIN_S if self._is_by_cdc else 0)
         wait_until(self._is_ready, f"{self.service} {self.command} is ready, see {self.log}", timeout_s=timeout_s)
 
     def _is_ready(self) -> bool:
@@ -60,8 +62,11 @@ class ServiceProcess:
 
     @property
     def _ready_event(self) -> str:
-        by_cdc = self.command == "relay" and self._environment.get("OUTBOX_RELAY") == "cdc"
-        return STREAMING_EVENT if by_cdc else READY_EVENTS[self.command]
+        return STREAMING_EVENT if self._is_by_cdc else READY_EVENTS[self.command]
+
+    @property
+    def _is_by_cdc(self) -> bool:
+        return self.command == "relay" and self._environment.get("OUTBOX_RELAY") == "cdc"
 
     def output(self) -> str:
         """What this life of the process has written so far."""

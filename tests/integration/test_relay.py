@@ -33,6 +33,7 @@ MANY = """
 insert into outbox (event_id, event_type, aggregate_id, correlation_id, schema_version, payload, occurred_at)
 select gen_random_uuid(), %s, 'a' || n, 'c', 1, '{}', now() from generate_series(1, 5000) n
 """
+CUT = "select pg_terminate_backend(pid) from pg_stat_activity where usename = %s and pid <> pg_backend_pid()"
 UNPUBLISHED = "select count(*) from outbox where published_at is null"
 
 
@@ -260,8 +261,7 @@ def test_the_relay_outlives_its_database_and_its_broker(
     stack.up(infrastructure_only=True)
     wait_until(lambda: _all_published(databases), "published after the broker's return")
 
-    cut = "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s and pid <> pg_backend_pid()"
-    databases.query(SERVICE, cut, SERVICE)
+    databases.query(SERVICE, CUT, SERVICE)
     _record(databases, "after the session was cut")
     wait_until(lambda: _all_published(databases), "published on a new session")
 

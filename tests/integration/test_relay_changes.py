@@ -30,6 +30,7 @@ INSERT = """
 insert into outbox (event_id, event_type, aggregate_id, correlation_id, schema_version, payload, occurred_at)
 select %s, %s, %s, 'c', 1, json_build_object('aggregate', %s::text, 'number', %s::int), now()
 """
+CUT = "select pg_terminate_backend(pid) from pg_stat_activity where usename = %s and pid <> pg_backend_pid()"
 UNPUBLISHED = "select count(*) from outbox where published_at is null"
 LOOKS_AGAIN = """
 select count(*) from pg_stat_activity where datname = %s and query like '%%pg_xact_status%%' and pid <> pg_backend_pid()
@@ -233,8 +234,7 @@ def test_a_relay_that_loses_its_session_lets_go_of_its_batch(
 ) -> None:
     """Given a session that is cut, and with it the election, then the engine ends; the next one tells it again."""
     first = engines.newest
-    cut = "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s and pid <> pg_backend_pid()"
-    databases.query(SERVICE, cut, SERVICE)
+    databases.query(SERVICE, CUT, SERVICE)
     _record(databases, "a")
     first.tell(changes_of(databases.query(SERVICE, ROWS, ["a"])))
     wait_until(lambda: len(engines.made) == 2, "another engine is made")
