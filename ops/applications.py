@@ -109,8 +109,15 @@ def connector_environment(folder: StackFolder, state: StackState, captured: Capt
     """It reads the log of one database, as a role that can do nothing else."""
     return {
         **_common_environment(folder, state),
-        REPLICATION_VARIABLES[captured.service]: state.replication_url(captured.service),
-        "CDC_FOLDER": str(folder.connectors / captured.slot),
+        **_log_environment(folder, state, captured.service, captured.slot),
+    }
+
+
+def _log_environment(folder: StackFolder, state: StackState, service: str, process: str) -> dict[str, str]:
+    """For whoever reads a log: as which role, and a folder of its own."""
+    return {
+        REPLICATION_VARIABLES[service]: state.replication_url(service),
+        "CDC_FOLDER": str(folder.connectors / process),
     }
 
 
@@ -133,7 +140,7 @@ def application_processes(folder: StackFolder, state: StackState) -> list[Proces
             command=(sys.executable, "-m", service, "relay" if name in RELAYS else "serve"),
             environment={
                 **service_environment(folder, state, service),
-                **(_log_environment(folder, state, service, replica) if name in RELAYS else {}),
+                **(_log_environment(folder, state, service, replica) if name in RELAYS and state.relays_by_log else {}),
                 **_metrics_environment(state, replica),
             },
             stage=SERVICE_STAGE,
@@ -162,14 +169,6 @@ def application_processes(folder: StackFolder, state: StackState) -> list[Proces
         stage=RECONCILER_STAGE,
     )
     return [*specs, psp, gateway, reconciler, *(_connectors(folder, state) if state.cdc else [])]
-
-
-def _log_environment(folder: StackFolder, state: StackState, service: str, replica: str) -> dict[str, str]:
-    """Of a relay that takes its rows from the log."""
-    if not state.relays_by_log:
-        return {}
-    url = {REPLICATION_VARIABLES[service]: state.replication_url(service)}
-    return {**url, "CDC_FOLDER": str(folder.relays / replica)}
 
 
 def _connectors(folder: StackFolder, state: StackState) -> list[ProcessSpec]:

@@ -41,11 +41,6 @@ class StackFolder:
         return self.root / "reconciler.json"
 
     @property
-    def relays(self) -> Path:
-        """What the engines of relays that follow the log keep; a new start of theirs needs none of it."""
-        return self.root / "relays"
-
-    @property
     def connectors(self) -> Path:
         """What the connectors of change data capture keep between two lives, each in a folder of its own."""
         return self.root / "cdc"

@@ -1,10 +1,10 @@
 """Owns: who may read a service's log: a role for each database that can do nothing else. Must not know: what is read.
 
-A role logs in to its own database, reads the tables that are published there, and what is written to the log. It is made,
-and taken away with its slots, by an administrator of the database server: `ordersaga up --cdc` and `--no-cdc` do it
-on the local stack; elsewhere ``python -m ops.replication open|close`` with ADMIN_DATABASE_URL and, for `open`, the
-passwords ORDER_REPLICATION_PASSWORD, INVENTORY_REPLICATION_PASSWORD, PAYMENT_REPLICATION_PASSWORD (or files that hold them:
-…_PASSWORD_FILE); a database without one is left alone.
+A role logs in to its own database, reads the tables that are published there, and what is written to the log. It is
+made, and taken away with its slots, by an administrator of the database server: `ordersaga up --cdc` and `--no-cdc` do
+it on the local stack; elsewhere ``python -m ops.replication open|close`` with ADMIN_DATABASE_URL and, for `open`, the
+passwords ORDER_REPLICATION_PASSWORD, INVENTORY_REPLICATION_PASSWORD, PAYMENT_REPLICATION_PASSWORD (or files that hold
+them: …_PASSWORD_FILE); a database without one is left alone.
 
 What is not prevented: whoever may replicate can make slots, and a slot that nobody reads keeps the log back, up to
 max_slot_wal_keep_size. And they may copy the whole cluster where pg_hba.conf has a line for `replication`.

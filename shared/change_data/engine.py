@@ -42,7 +42,8 @@ class ChangeEngineFailed(TransientError):
 class ChangeEngine:
     """``handle`` gets batches in the order of the log, one at a time, in a thread of Java's.
 
-    Where it raises, its batch is not acknowledged and the engine ends. It should give up waiting once stop() was called.
+    Where it raises, its batch is not acknowledged and the engine ends. It should give up waiting once stop() was
+    called.
     """
 
     def __init__(self, settings: EngineSettings, handle: Handle) -> None:

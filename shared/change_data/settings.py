@@ -23,8 +23,8 @@ class EngineSettings:
     ``offset_file``: in a folder of this engine's own, which is made if there is none; the file itself is written anew
     at each start, as the slot knows the position. Beside it stands whether the snapshot is complete.
     ``snapshot_mode``: "initial" reads all rows once, "no_data" never.
-    ``snapshot_tables``: of ``tables`` those that a snapshot reads; None: all. ``kept_back``: columns ("table.column") that
-    are in no change.
+    ``snapshot_tables``: of ``tables`` those that a snapshot reads; None: all. ``kept_back``: columns ("table.column")
+    that are in no change.
     ``poll_ms``: how long a change may wait for others to go with it.
     """
 

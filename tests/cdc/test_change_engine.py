@@ -25,6 +25,8 @@ from shared.change_data.settings import url_parts
 pytestmark = NEEDS_DEBEZIUM
 
 SLOT = "engine_test"
+# The first one reads all of Java's classes from the disk.
+STARTED_WITHIN_S = 120.0
 INSERT = """
 insert into order_items (order_id, item, seller_id, quantity, price) values (%s, %s, 'shop', %s, 12.50)
 """
@@ -88,7 +90,7 @@ class Running:
         return [each for batch in self.batches for each in batch if isinstance(each, Heartbeat)]
 
     def wait_streaming(self) -> None:
-        wait_until(lambda: self.heartbeats or self.error, "the engine streams")
+        wait_until(lambda: self.heartbeats or self.error, "the engine streams", timeout_s=STARTED_WITHIN_S)
         assert self.error is None, self.error
 
     def wait_end(self) -> None:
@@ -139,7 +141,8 @@ class TestChanges:
         with running(settings) as run:
             databases.query(
                 "order_service",
-                """insert into outbox (event_id, event_type, aggregate_id, correlation_id, schema_version, payload, occurred_at)
+                """insert into outbox (event_id, event_type, aggregate_id, correlation_id, schema_version, payload,
+                                       occurred_at)
                    values (gen_random_uuid(), 'ORDER_CREATED', 'a', 'c', 1, '{"b":  [1.50, "ä"]}',
                            '2026-03-01 12:00:00.123456+02')""",
             )
@@ -158,7 +161,8 @@ class TestChanges:
         with running(settings) as run:
             databases.query(
                 "order_service",
-                """insert into outbox (event_id, event_type, aggregate_id, correlation_id, schema_version, payload, occurred_at)
+                """insert into outbox (event_id, event_type, aggregate_id, correlation_id, schema_version, payload,
+                                       occurred_at)
                    values (gen_random_uuid(), 'ORDER_CREATED', 'a', 'c', 1, %s, now())""",
                 large,
             )

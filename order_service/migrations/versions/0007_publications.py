@@ -10,7 +10,10 @@ depends_on = None
 
 def upgrade() -> None:
     # Neither waits for writers nor keeps them waiting: the lock is vacuum's kind. While nobody reads they cost nothing.
-    op.execute("create publication ordersaga_cdc for table orders, order_items, outbox with (publish = 'insert, update, delete')")
+    op.execute(
+        "create publication ordersaga_cdc for table orders, order_items, outbox"
+        " with (publish = 'insert, update, delete')"
+    )
     op.execute("create publication ordersaga_outbox for table outbox with (publish = 'insert')")
 
 
