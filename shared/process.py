@@ -222,4 +222,10 @@ def _load(path: str) -> Any:
 
 def main(process: ServiceProcess) -> None:
     """The body of every ``__main__.py``."""
-    sys.exit(run(process, sys.argv[1:], os.environ))
+    code = run(process, sys.argv[1:], os.environ)
+    if "jpype" in sys.modules:
+        # All is closed. Threads of Java's that call Python while it is taken down would end the process with a signal.
+        for written in (sys.stdout, sys.stderr):
+            written.flush()
+        os._exit(code)
+    sys.exit(code)
