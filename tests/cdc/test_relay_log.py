@@ -61,7 +61,8 @@ def _taken(port: int) -> dict[str, float]:
     with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         families = list(text_string_to_metric_families(answer.read().decode()))
     samples = [sample for family in families for sample in family.samples]
-    return {s.labels["way"]: s.value for s in samples if s.name == "ordersaga_relay_events_taken_total"}
+    taken = {s.labels["way"]: s.value for s in samples if s.name == "ordersaga_relay_events_taken_total"}
+    return {way: count for way, count in taken.items() if count}
 
 
 @pytest.fixture
@@ -87,7 +88,7 @@ def test_rows_come_by_the_log_and_not_by_reading_the_table(databases: Databases,
         for aggregate in ("a", "b", "c"):
             _record(databases, aggregate, number)
     _wait_until_published(databases)
-    assert _taken(port) == {"change": 15, "sweep": 0} or _taken(port) == {"change": 15}
+    assert _taken(port) == {"change": 15}
     assert _numbers(broker, "b") == list(range(5))
 
 
