@@ -10,7 +10,7 @@ from harness.change_data import NEEDS_DEBEZIUM
 from harness.processes import JAVA_STARTS_WITHIN_S, STREAMING_EVENT, Processes, ServiceProcess
 from harness.same_tests import same_tests
 from harness.waiting import wait_until
-from integration.test_relay import SERVICE, MakeRelay
+from integration.test_relay import SERVICE
 
 from shared.config import Source
 from shared.relaying.choosing import read_source
@@ -40,13 +40,8 @@ def relay_process(processes: Processes, relay_settings: Mapping[str, str]) -> Se
 
 
 @pytest.fixture
-def make_source(relay_settings: Mapping[str, str]) -> SourceMaker:
-    return read_source(Source(values=relay_settings), SERVICE)
-
-
-@pytest.fixture
-def make_relay(processes: Processes, make_relay: MakeRelay) -> MakeRelay:
-    """Where no other is elected."""
+def make_source(processes: Processes, relay_settings: Mapping[str, str]) -> SourceMaker:
+    """For a relay in this process; no other is elected meanwhile."""
     for process in _living(processes):
         assert process.terminate() == 0
-    return make_relay
+    return read_source(Source(values=relay_settings), SERVICE)
