@@ -34,6 +34,8 @@ PAGES: dict[Role, tuple[str, ...]] = {
         "/admin/chaos",
         "/admin/audit",
         "/admin/health",
+        "/docs/events",
+        "/docs/events/board",
         "/orders",
         "/orders/{order}",
     ),
