@@ -44,7 +44,7 @@ def status(stack: Stack, databases: tuple[str, ...], as_json: bool) -> None:
 
 def _show(found: list[ConnectorStatus]) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("database", "state", "behind", "changes", "slot", "read", "log", "unread", "kept"):
+    for heading in ("database", "state", "behind", "changes", "slot read", "log", "unread", "kept"):
         table.add_column(heading, justify="right" if heading in ("behind", "changes", "unread", "kept") else "left")
     for one in found:
         behind = "" if one.lag_s is None else duration(one.lag_s)
@@ -56,9 +56,9 @@ def _show(found: list[ConnectorStatus]) -> None:
 def _slot_cells(one: ConnectorStatus) -> tuple[str, ...]:
     slot = one.slot
     if slot is None:
-        return ("none", "", "", "", "")
+        return ("no slot", "", "", "")
     is_read = "yes" if slot["isRead"] else "no"
-    return (slot["name"], is_read, slot["walStatus"], size(slot["lagBytes"]), size(slot["retainedBytes"]))
+    return (is_read, slot["walStatus"], size(slot["lagBytes"]), size(slot["retainedBytes"]))
 
 
 def size(count: int) -> str:

@@ -5,7 +5,7 @@ Owns: what a change and a heartbeat are, and reading them. Must not know: Java, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -48,12 +48,14 @@ class Heartbeat:
     at: datetime
 
 
-def read_record(database: str, key: bytes | None, value: bytes, snapshot_lsn: int | None) -> Change | Heartbeat | None:
+def read_record(
+    database: str, said: Mapping[str, Any], key: Callable[[], bytes | None], snapshot_lsn: int | None
+) -> Change | Heartbeat | None:
     """What a record of Debezium says; None for what is neither, such as its own bookkeeping.
 
-    ``snapshot_lsn``: what a snapshot's rows get for their position.
+    ``key`` is asked for where it is needed: each look at a record in Java costs. ``snapshot_lsn``: what a snapshot's
+    rows get for their position.
     """
-    said = orjson.loads(value)
     operation = said.get("op")
     if operation == _MESSAGE:
         return Heartbeat(database=database, lsn=said["source"]["lsn"], at=_moment(said["source"]))
@@ -65,7 +67,7 @@ def read_record(database: str, key: bytes | None, value: bytes, snapshot_lsn: in
         database=database,
         table=source["table"],
         operation=operation,
-        before=_key_of(key, said.get("before")),
+        before=_key_of(key()) if operation == "d" else None,
         after=_known(said.get("after")),
         lsn=snapshot_lsn if is_snapshot and snapshot_lsn is not None else source["lsn"],
         transaction_id=None if is_snapshot else source.get("txId"),
@@ -85,8 +87,6 @@ def _known(row: dict[str, Any] | None) -> dict[str, Any] | None:
     return {name: value for name, value in row.items() if value != _LEFT_AS_IT_WAS}
 
 
-def _key_of(key: bytes | None, before: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The log has no more than the key of a row that went; Debezium fills up the other columns with nothing."""
-    if before is None or key is None:
-        return None
-    return dict(orjson.loads(key))
+def _key_of(key: bytes | None) -> dict[str, Any] | None:
+    """The log has no more of a row that went; Debezium fills up the other columns with nothing."""
+    return None if key is None else dict(orjson.loads(key))

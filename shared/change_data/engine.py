@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import orjson
@@ -19,7 +20,7 @@ import psycopg2
 
 from shared.change_data import machine, position
 from shared.change_data.changes import Change, Heartbeat, read_record
-from shared.change_data.properties import NOTIFICATIONS, snapshot_properties, streaming_properties
+from shared.change_data.properties import snapshot_properties, streaming_properties
 from shared.change_data.settings import EngineSettings
 from shared.change_data.slot import ensure_slot
 from shared.errors import TransientError
@@ -165,11 +166,9 @@ class _Run:
             value = record.value()
             if value is None:
                 continue
-            if str(record.destination()) == NOTIFICATIONS:
-                is_complete = is_complete or _says_complete(bytes(value))
-                continue
-            key = record.key()
-            read = read_record(self._database, None if key is None else bytes(key), bytes(value), self._snapshot_lsn)
+            said = orjson.loads(bytes(value))
+            is_complete = is_complete or _says_complete(said)
+            read = read_record(self._database, said, partial(_key, record), self._snapshot_lsn)
             if read is not None:
                 batch.append(read)
         if batch:
@@ -193,6 +192,11 @@ def _is_closed(engine: Any) -> bool:
     return True
 
 
-def _says_complete(notification: bytes) -> bool:
-    said = orjson.loads(notification)
+def _key(record: Any) -> bytes | None:
+    key = record.key()
+    return None if key is None else bytes(key)
+
+
+def _says_complete(said: Mapping[str, Any]) -> bool:
+    """A notification, which comes behind the last row."""
     return said.get("aggregate_type") == "Initial Snapshot" and said.get("type") in ("COMPLETED", "SKIPPED")

@@ -8,7 +8,6 @@ from __future__ import annotations
 from shared.change_data.settings import EngineSettings
 
 SCHEMA = "public"
-NOTIFICATIONS = "notifications"
 _HEARTBEAT = "ordersaga.heartbeat"
 _MOST_QUEUED_BYTES = 32 * 1024 * 1024
 _CONVERTER = "org.apache.kafka.connect.json.JsonConverter"
@@ -53,7 +52,7 @@ def snapshot_properties(settings: EngineSettings) -> dict[str, str]:
         "offset.storage": "org.apache.kafka.connect.storage.MemoryOffsetBackingStore",
         # Says when it is complete, even of empty tables.
         "notification.enabled.channels": "sink",
-        "notification.sink.topic.name": NOTIFICATIONS,
+        "notification.sink.topic.name": "notifications",
     }
 
 

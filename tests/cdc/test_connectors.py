@@ -342,7 +342,7 @@ class TestFigures:
         connector.process.send(signal.SIGSTOP)
         try:
             before = dict(databases.query("order_service", retained))["order_cdc"]
-            databases.query("order_service", "select pg_logical_emit_message(false, 'noise', repeat('x', 5000000))")
+            databases.query("order_service", "select pg_logical_emit_message(true, 'noise', repeat('x', 5000000))")
             after = dict(databases.query("order_service", retained))["order_cdc"]
             assert after - before >= 5_000_000
         finally:

@@ -39,7 +39,7 @@ SETTINGS = EngineSettings(
 
 def read(key: Any = None, snapshot_lsn: int | None = None, **said: Any) -> Change | Heartbeat | None:
     value = {"source": SOURCE, "before": None, "after": None, **said}
-    return read_record("order", None if key is None else orjson.dumps(key), orjson.dumps(value), snapshot_lsn)
+    return read_record("order", value, lambda: None if key is None else orjson.dumps(key), snapshot_lsn)
 
 
 class TestReading:
