@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ops import packages, prometheus, rabbitmq, topology
-from ops.applications import GATEWAY, PSP, SERVICES, application_processes, probed_names
+from ops.applications import CONNECTORS, GATEWAY, PSP, SERVICES, application_processes, probed_names
 from ops.databases import create_databases
 from ops.errors import StackError
 from ops.external import wait_for_external_servers
@@ -233,7 +233,8 @@ class Startup:
             wanted = {outbox_slot(service): self.state.relays_by_log}
             drop_slots(administrator, service, [s for s in slots_of(service) if not wanted.get(s, self.state.cdc)])
         if not self.state.cdc:
-            shutil.rmtree(self._folder.connectors, ignore_errors=True)
+            for name in CONNECTORS:
+                shutil.rmtree(self._folder.connectors / name, ignore_errors=True)
 
     def _open_broker(self) -> None:
         if self.state.private_broker:

@@ -20,6 +20,8 @@ from shared.database import Transaction
 from shared.envelope import Envelope, Outgoing
 
 NOTIFY_CHANNEL = "outbox"
+AGAIN_CHANNEL = "outbox_again"
+"""A row that was published is to be so once more: the write-ahead log's inserts do not tell that."""
 
 
 @declarative_mixin
@@ -106,7 +108,7 @@ class OutboxRow:
 # Rows behind a parked row of their aggregate wait with it, so that the order per aggregate is kept. Parked ones are
 # looked up once and not per row: with statistics from a time when nothing waited, the planner read all that wait for
 # each of them, 0.4 s a window with 4,000 waiting. The order is that of outbox_parked, which has only those.
-READ_UNPUBLISHED = """
+_READ = """
 with parked as materialized (
     select distinct on (aggregate_id) aggregate_id, id
     from outbox
@@ -116,17 +118,41 @@ with parked as materialized (
 select o.id, o.aggregate_id, o.event_id, o.event_type, o.correlation_id, o.causation_id,
        o.schema_version, o.traceparent, o.payload::text, o.occurred_at
 from outbox o
-where o.published_at is null
+where o.published_at is null {further}
   and not exists (select 1 from parked p where p.aggregate_id = o.aggregate_id and p.id <= o.id)
 order by o.id
 limit %(limit)s
 """
+READ_UNPUBLISHED = _READ.format(further="")
+READ_UNPUBLISHED_OF = _READ.format(further="and o.aggregate_id = any(%(aggregates)s)")
 MARK_PUBLISHED = "update outbox set published_at = now(), parked_until = null where id = any(%(ids)s)"
 PARK_REFUSED = """
 update outbox
 set refusals = least(refusals + 1, 1000),
     parked_until = now() + least(power(2, least(refusals, 10)), 60) * interval '1 second'
 where id = any(%(ids)s)
+"""
+# What a relay by change data asks of the table, besides reading from it.
+AGGREGATES_OF_PARKED = (
+    "select distinct aggregate_id from outbox where published_at is null and parked_until is not null"
+)
+AGGREGATES_WITH_UNPUBLISHED = """
+select distinct aggregate_id from outbox where published_at is null and aggregate_id = any(%(aggregates)s)
+"""
+LOOK_UP = "select id, published_at is not null from outbox where id = any(%(ids)s)"
+# A transaction is in the write-ahead log a moment before others see what it did. The log knows the lower half of its
+# number; the upper one is that of the nearest number. One too old to be known ended long ago (null).
+IS_ANY_IN_PROGRESS = """
+select coalesce(bool_or(pg_xact_status(cast(cast(full_id as text) as xid8)) = 'in progress'), false)
+from (select lower_half + upper_half + case when lower_half + upper_half > newest + 2147483648 then -4294967296
+                                            when lower_half + upper_half < newest - 2147483648 then 4294967296
+                                            else 0 end as full_id
+      from unnest(cast(%(transactions)s as bigint[])) as lower_half,
+           (select newest, newest / 4294967296 * 4294967296 as upper_half
+            from (select cast(cast(pg_snapshot_xmax(pg_current_snapshot()) as text) as bigint) as newest) as snapshot
+           ) as numbers
+     ) as full_ids
+where full_id > 0
 """
 # By id, not by date: no index to keep, and the oldest rows lie together.
 PURGE_CHUNK = 5000

@@ -183,6 +183,7 @@ def relay(process: ServiceProcess, environment: Mapping[str, str]) -> None:
     from shared.probes import serve_probes
     from shared.relay import Relay, RelaySettings
     from shared.relay_probes import probes_of
+    from shared.relaying.choosing import read_source
     from shared.tracing import close_tracing, configure_tracing
 
     source = Source(values=environment)
@@ -202,6 +203,7 @@ def relay(process: ServiceProcess, environment: Mapping[str, str]) -> None:
             event_exchange(process.name),
             lambda event_type: event_type in events and bool(events[event_type].consumers),
         ),
+        read_source(source, process.name),
     )
     limit_the_end()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -228,4 +230,10 @@ def _load(path: str) -> Any:
 
 def main(process: ServiceProcess) -> None:
     """The body of every ``__main__.py``."""
-    sys.exit(run(process, sys.argv[1:], os.environ))
+    code = run(process, sys.argv[1:], os.environ)
+    if "jpype" in sys.modules:
+        # All is closed. Threads of Java's that call Python while it is taken down would end the process with a signal.
+        for written in (sys.stdout, sys.stderr):
+            written.flush()
+        os._exit(code)
+    sys.exit(code)

@@ -23,6 +23,7 @@ from shared.database import Transaction
 from shared.errors import Forbidden, InvalidRequest
 from shared.idempotency import check_request_ids, once, owned_key
 from shared.identity import Identity, Role
+from shared.outbox import AGAIN_CHANNEL, NOTIFY_CHANNEL
 
 MOST_AT_ONCE = 500
 ROWS_PER_ORDER = 8
@@ -33,11 +34,11 @@ _BACKLOG = text("""
 select count(*) as events, min(occurred_at) as oldest from (
     select occurred_at from outbox where published_at is null order by id limit 1000) unpublished
 """)
-_REPUBLISH = text("""
+_REPUBLISH = text(f"""
 update outbox set published_at = null
 where event_id = cast(:event_id as uuid) and aggregate_id = :aggregate_id and published_at is not null
-returning event_type, pg_notify('outbox', '')
-""")
+returning event_type, pg_notify('{NOTIFY_CHANNEL}', ''), pg_notify('{AGAIN_CHANNEL}', '') as again
+""")  # noqa: S608
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

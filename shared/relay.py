@@ -1,6 +1,7 @@
 """The relay: takes events from a service's outbox to the broker. One process per service, any number on standby.
 
-Owns: election, the read → publish → mark cycle, backing off, purging. Must not know: what the events mean.
+Owns: election, the take → publish → mark cycle, backing off, purging. Must not know: what the events mean, nor by
+which way its rows come (shared/relaying/).
 
 At least once: a crash between publish and mark publishes again, and the consumers' inboxes absorb it. Rows of one
 aggregate are never in flight together, so they arrive in the order recorded even when one of them is refused.
@@ -8,61 +9,36 @@ aggregate are never in flight together, so they arrive in the order recorded eve
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import psycopg2
 from psycopg2.extras import RealDictCursor
-from sqlalchemy.engine import make_url
 
 from shared import tracing
 from shared.chaos.figures import ACTS
 from shared.chaos.memory import READ_EVERY_S, ChaosMemory
 from shared.chaos.switches import READ_SWITCHES, Switch, switches_of
-from shared.database import CONNECT_ARGS
 from shared.errors import BrokerUnavailable
 from shared.logs import get_logger
 from shared.messaging.pipelined_publisher import Window
-from shared.metrics import SIZES, counter, gauge, histogram
 from shared.order_log import errors_in_parts, say_in_parts
-from shared.outbox import (
-    MARK_PUBLISHED,
-    NOTIFY_CHANNEL,
-    PARK_REFUSED,
-    PURGE_CHUNK,
-    PURGE_PUBLISHED,
-    READ_UNPUBLISHED,
-    OutboxRow,
-    row_from_record,
-)
+from shared.outbox import MARK_PUBLISHED, PARK_REFUSED, PURGE_CHUNK, PURGE_PUBLISHED, OutboxRow
 from shared.pace import Pace
+from shared.relaying import figures
+from shared.relaying.database import RelayDatabase
+from shared.relaying.sources import POLL_S, WINDOW, PollingSource, SourceMaker
 
 log = get_logger(__name__)
 
-WINDOW = 500
-POLL_S = 1.0
 # Under load: the windows of a relay set the size of every batch behind it.
 GATHER_S = 0.1
 PURGE_EVERY_S = 60.0
 PAUSED_S = 0.2
 ELECTION_LOCK = 0x0BB0  # one per database, so the same number serves every service
-# Longer than the relay waits for a window's confirms and for one connection attempt.
-IDLE_SESSION_TIMEOUT_MS = 90_000
 BACKOFF_S = (0.2, 0.5, 1, 2, 5)
-
-_AGES = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
-_ACTIVE = gauge("ordersaga_relay_active", "1 while this relay is the elected one, 0 while it stands by")
-_PUBLISHED = counter("ordersaga_relay_events_published", "Events the broker has confirmed")
-_REFUSED = counter("ordersaga_relay_events_refused", "Events that were parked: the broker refused or returned them")
-_SIZES = histogram("ordersaga_relay_window_events", "Events published together", buckets=SIZES)
-_SECONDS = histogram("ordersaga_relay_window_seconds", "From a window read until it is marked as published")
-_LAG = histogram(
-    "ordersaga_relay_lag_seconds", "From an event's recording until it is published; a window's oldest", buckets=_AGES
-)
-_INTERRUPTIONS = counter("ordersaga_relay_interruptions", "Times the relay lost its broker or its database")
 
 
 class Publisher(Protocol):
@@ -107,10 +83,11 @@ class RelayState:
 class Relay:
     """Runs until :meth:`stop`; survives the loss of broker and database."""
 
-    def __init__(self, settings: RelaySettings, publisher: Publisher) -> None:
+    def __init__(self, settings: RelaySettings, publisher: Publisher, make_source: SourceMaker = PollingSource) -> None:
         self._settings = settings
         self._publisher = publisher
-        self._connection: Any = None
+        self._database = RelayDatabase(settings.database_url)
+        self._source = make_source(self._database, settings.service)
         self._stopping = False
         self._purge_at = 0.0
         self._pace = Pace(GATHER_S)
@@ -124,7 +101,7 @@ class Relay:
         """Safe from any thread."""
         return RelayState(
             is_active=self._is_active,
-            has_database=self._connection is not None,
+            has_database=self._database.is_open,
             has_broker=self._publisher.is_open,
             silent_s=time.monotonic() - self._beat_at,
             chaos=self._chaos.marks(),
@@ -141,25 +118,29 @@ class Relay:
                 self._serve()
             except (psycopg2.Error, BrokerUnavailable) as error:
                 log.warning("relay_interrupted", error=f"{type(error).__name__}: {error}"[:300])
-                _INTERRUPTIONS.inc()
-                self._now_active(False)
-                self._disconnect_database()
+                figures.INTERRUPTIONS.inc()
+                self._step_down()
                 self._sleep(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
                 failures += 1
             else:
                 failures = 0
-        self._now_active(False)
-        self._disconnect_database()
+        self._step_down()
         self._publisher.close()
 
+    def _step_down(self) -> None:
+        """The source first: nobody should be elected while it still takes rows."""
+        self._now_active(False)
+        self._source.end()
+        self._database.disconnect()
+
     def _serve(self) -> None:
-        self._connect_database()
+        self._database.connect()
         if not self._is_elected():
             self._sleep(POLL_S)
             return
         log.info("relay_active")
         self._now_active(True)
-        self._execute(f"listen {NOTIFY_CHANNEL}")
+        self._source.begin()
         while not self._stopping:
             self._beat_at = time.monotonic()
             if not self._publisher.is_open:
@@ -170,19 +151,19 @@ class Relay:
                 continue
             self._gather()
             if not self.relay_once():
-                self._idle()
+                self._source.wait(self._publisher)
 
     def _now_active(self, is_active: bool) -> None:
         self._is_active = is_active
-        _ACTIVE.set(is_active)
+        figures.ACTIVE.set(is_active)
 
     def _is_elected(self) -> bool:
         """The lock lives as long as this database session: a relay that dies frees it for a standby."""
-        return bool(self._execute("select pg_try_advisory_lock(%s)", (ELECTION_LOCK,))[0][0])
+        return bool(self._database.rows("select pg_try_advisory_lock(%s)", (ELECTION_LOCK,))[0][0])
 
     def relay_once(self) -> bool:
         """Publish one window and mark it; False when there was nothing to publish."""
-        rows = self._read()
+        rows = self._source.window()
         if not rows:
             return False
         self._pace.took(len(rows))
@@ -194,24 +175,24 @@ class Relay:
         # crash point: relay.published
         self._mark(outcome)
         # crash point: relay.marked
-        _count(rows, outcome, time.perf_counter() - began)
+        self._source.settled(outcome)
+        took_s = time.perf_counter() - began
+        figures.count_window(rows, confirmed=len(outcome.confirmed), refused=len(outcome.refused), seconds=took_s)
         self._report(rows, outcome)
         self._is_behind = len(rows) >= WINDOW // 2
         return True
 
     def _gather(self) -> None:
-        if not self._is_behind and (pause_s := self._pace.pause_s()):
+        if self._is_behind or self._source.has_more:
+            return
+        if pause_s := self._pace.pause_s():
             self._publisher.wait(pause_s)
-
-    def _read(self) -> list[OutboxRow]:
-        records = self._execute(READ_UNPUBLISHED, {"limit": WINDOW})
-        return list(first_of_each_aggregate(row_from_record(r, self._settings.service) for r in records))
 
     def _mark(self, outcome: Window) -> None:
         if outcome.confirmed:
-            self._execute(MARK_PUBLISHED, {"ids": outcome.confirmed})
+            self._database.rows(MARK_PUBLISHED, {"ids": outcome.confirmed})
         if outcome.refused:
-            self._execute(PARK_REFUSED, {"ids": list(outcome.refused)})
+            self._database.rows(PARK_REFUSED, {"ids": list(outcome.refused)})
 
     def _report(self, rows: list[OutboxRow], outcome: Window) -> None:
         confirmed, refused = set(outcome.confirmed), outcome.refused
@@ -223,7 +204,7 @@ class Relay:
 
     def _purge_if_due(self) -> None:
         if time.monotonic() >= self._purge_at:
-            purged = self._count(PURGE_PUBLISHED, {"retention_s": self._settings.retention_s})
+            purged = self._database.count(PURGE_PUBLISHED, {"retention_s": self._settings.retention_s})
             # A whole chunk: there is more of it; the next one follows with the next window.
             self._purge_at = time.monotonic() + (0 if purged >= PURGE_CHUNK else PURGE_EVERY_S)
 
@@ -244,55 +225,15 @@ class Relay:
         log.info("relay_resumed")
 
     def _switches(self) -> list[Switch]:
-        with self._connection.cursor(cursor_factory=RealDictCursor) as cursor:
+        with self._database.connection.cursor(cursor_factory=RealDictCursor) as cursor:
             cursor.execute(READ_SWITCHES)
             return switches_of(cursor.fetchall())
-
-    def _idle(self) -> None:
-        # One that came since the last read, or with it, would not make the socket readable again: read once more.
-        if not self._was_notified():
-            self._publisher.wait(POLL_S, wake_up=self._connection)
-
-    def _was_notified(self) -> bool:
-        self._connection.poll()
-        was_notified = bool(self._connection.notifies)
-        self._connection.notifies.clear()
-        return was_notified
-
-    def _connect_database(self) -> None:
-        if self._connection is None:
-            self._connection = connect_autocommit(self._settings.database_url)
-
-    def _disconnect_database(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with contextlib.suppress(psycopg2.Error):
-                connection.close()
-
-    def _execute(self, statement: str, parameters: Any = None) -> list[Any]:
-        with self._connection.cursor() as cursor:
-            cursor.execute(statement, parameters)
-            return cursor.fetchall() if cursor.description else []
-
-    def _count(self, statement: str, parameters: Any) -> int:
-        with self._connection.cursor() as cursor:
-            cursor.execute(statement, parameters)
-            return int(cursor.rowcount)
 
     def _sleep(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         while not self._stopping and time.monotonic() < deadline:
             self._beat_at = time.monotonic()
             time.sleep(0.05)
-
-
-def _count(rows: list[OutboxRow], outcome: Window, seconds: float) -> None:
-    _SIZES.observe(len(rows))
-    _SECONDS.observe(seconds)
-    _PUBLISHED.inc(len(outcome.confirmed))
-    _REFUSED.inc(len(outcome.refused))
-    # Rows come by id: the first is the one that waited longest. Its time is the database's clock, this is ours.
-    _LAG.observe(max(time.time() - rows[0].envelope.occurred_at.timestamp(), 0.0))
 
 
 def _ids_of(rows: list[OutboxRow]) -> dict[str, list[object]]:
@@ -302,29 +243,3 @@ def _ids_of(rows: list[OutboxRow]) -> dict[str, list[object]]:
         "types": [row.envelope.type for row in rows],
         "event_ids": [row.envelope.event_id for row in rows],
     }
-
-
-def first_of_each_aggregate(rows: Iterable[OutboxRow]) -> Iterable[OutboxRow]:
-    """Later rows of an aggregate wait for the next window, so that a refused one cannot be overtaken."""
-    seen: set[str] = set()
-    for row in rows:
-        if row.aggregate_id not in seen:
-            seen.add(row.aggregate_id)
-            yield row
-
-
-def connect_autocommit(database_url: str) -> Any:
-    """A psycopg2 connection from a SQLAlchemy URL, every statement its own transaction."""
-    url = make_url(database_url)
-    # A frozen relay would keep its session, and with it the election, while a standby could work.
-    options = f"{CONNECT_ARGS['options']} -c idle_session_timeout={IDLE_SESSION_TIMEOUT_MS}"
-    connection = psycopg2.connect(
-        host=url.host,
-        port=url.port,
-        user=url.username,
-        password=url.password,
-        dbname=url.database,
-        **{**CONNECT_ARGS, "options": options},
-    )
-    connection.autocommit = True
-    return connection

@@ -46,6 +46,12 @@ def stack_environment(stack: Stack) -> Mapping[str, str]:
 
 
 @pytest.fixture(scope="session")
+def relay_settings() -> Mapping[str, str]:
+    """By which way relays get their rows: by polling. The modules in tests/cdc have another one."""
+    return {}
+
+
+@pytest.fixture(scope="session")
 def databases(stack_environment: Mapping[str, str]) -> Iterator[Databases]:
     databases = Databases(stack_environment)
     yield databases

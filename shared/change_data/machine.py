@@ -41,14 +41,24 @@ def start() -> None:
         jpype = _jpype()
         if jpype.isJVMStarted():
             return
-        try:
-            path = jpype.getDefaultJVMPath()
-        except jpype.JVMNotFoundException as error:
-            raise Misconfigured(f"change data capture needs Java 17, and none was found: {_HINT}") from error
+        path = _library(jpype)
         # At the end of the process nothing is waited for: Debezium's threads are ended before, or are not worth it.
         jpype.config.destroy_jvm = False
         logging = f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties')}"
         jpype.startJVM(path, *_OPTIONS, logging, classpath=_class_path(), convertStrings=False, interrupt=False)
+
+
+def check_installed() -> None:
+    """Raises Misconfigured as :func:`start` would; starts nothing."""
+    _library(_jpype())
+    _class_path()
+
+
+def _library(jpype: Any) -> str:
+    try:
+        return str(jpype.getDefaultJVMPath())
+    except jpype.JVMNotFoundException as error:
+        raise Misconfigured(f"change data capture needs Java 17, and none was found: {_HINT}") from error
 
 
 def _jpype() -> Any:

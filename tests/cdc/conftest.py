@@ -7,9 +7,13 @@ from collections.abc import Iterator, Mapping
 import pytest
 from harness.change_data import Stream, open_stream, replication_urls
 from harness.databases import Databases
+from harness.processes import Processes
 
 from ops.replication import close_replication
 from shared.messaging.addresses import split_addresses
+
+# Their tests run here once more, with relays that take their rows from the log.
+pytest.register_assert_rewrite("integration.test_relay", "integration.test_faults", "integration.test_chaos")
 
 
 @pytest.fixture(scope="module")
@@ -31,3 +35,15 @@ def stream(stack_environment: Mapping[str, str], empty_stack: None) -> Iterator[
 def empty_tables(databases: Databases) -> None:
     """Emptied before a test begins to read: its deletions are no part of what it looks at."""
     databases.empty()
+
+
+@pytest.fixture(scope="module")
+def relay_settings(replication: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+    """Relays take their rows from the log. Ready are those that do."""
+    return {**replication, "OUTBOX_RELAY": "cdc", "CDC_FOLDER": str(tmp_path_factory.mktemp("relays"))}
+
+
+@pytest.fixture(scope="module")
+def processes(replication: Mapping[str, str], processes: Processes) -> Processes:
+    """Ended before roles and slots are taken away."""
+    return processes

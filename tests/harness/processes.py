@@ -25,6 +25,8 @@ READY_EVENTS = {
     "order_service": '"event": "streaming_started"',
     "payment_service": '"event": "streaming_started"',
 }
+JAVA_STARTS_WITHIN_S = 120.0
+STREAMING_EVENT = '"event": "relay_streaming"'
 STOP_TIMEOUT_S = 25.0
 _numbers = itertools.count(1)
 
@@ -52,11 +54,20 @@ class ServiceProcess:
             )
 
     def wait_ready(self, *, timeout_s: float = DEADLINE_S) -> None:
+        timeout_s = max(timeout_s, JAVA_STARTS_WITHIN_S if self._is_by_cdc else 0)
         wait_until(self._is_ready, f"{self.service} {self.command} is ready, see {self.log}", timeout_s=timeout_s)
 
     def _is_ready(self) -> bool:
         assert self._process.poll() is None, f"{self.service} {self.command} ended: {self.output()[-2000:]}"
-        return READY_EVENTS[self.command] in self.output()
+        return self._ready_event in self.output()
+
+    @property
+    def _ready_event(self) -> str:
+        return STREAMING_EVENT if self._is_by_cdc else READY_EVENTS[self.command]
+
+    @property
+    def _is_by_cdc(self) -> bool:
+        return self.command == "relay" and self._environment.get("OUTBOX_RELAY") == "cdc"
 
     def output(self) -> str:
         """What this life of the process has written so far."""

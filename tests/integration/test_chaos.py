@@ -31,10 +31,10 @@ Set = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _saga(processes: Processes) -> None:
+def _saga(processes: Processes, relay_settings: Mapping[str, str]) -> None:
     for service in SERVICES:
-        for command in ("serve", "relay"):
-            processes.start_ready(service, command, **SETTINGS)
+        processes.start_ready(service, **SETTINGS)
+        processes.start_ready(service, "relay", **SETTINGS, **relay_settings)
 
 
 @pytest.fixture(autouse=True)
@@ -200,11 +200,16 @@ class TestConsumers:
 
 class TestRelay:
     def test_a_paused_one_sends_nothing_and_keeps_its_place(
-        self, shop: Shop, set_chaos: Set, processes: Processes, databases: Databases
+        self,
+        shop: Shop,
+        set_chaos: Set,
+        processes: Processes,
+        databases: Databases,
+        relay_settings: Mapping[str, str],
     ) -> None:
         """Given a pause, then the outbox stays as it is although a standby is there; at its end it drains by itself."""
         relay, item = only(processes, "order_service", "relay"), shop.product()
-        standby = processes.start("order_service", "relay", **SETTINGS)
+        standby = processes.start("order_service", "relay", **SETTINGS, **relay_settings)
         stands_by = "select count(*) from pg_stat_activity where query like 'select pg_try_advisory_lock%%'"
         wait_until(lambda: databases.value("order_service", stands_by), "the standby stands by")
         set_chaos("relay_pause", "order_service", None, duration_s=5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import pytest
@@ -26,8 +26,8 @@ CARDS = ("tok_success", "tok_success", "tok_card_declined")
 
 
 @pytest.fixture(scope="module")
-def services(processes: Processes) -> None:
-    processes.start_saga(SERVICES)
+def services(processes: Processes, relay_settings: Mapping[str, str]) -> None:
+    processes.start_saga(SERVICES, **relay_settings)
 
 
 class Customers:

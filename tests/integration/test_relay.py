@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
@@ -19,6 +19,7 @@ from harness.waiting import wait_until
 from ops.stack import Stack
 from shared.messaging.pipelined_publisher import PipelinedPublisher, Window
 from shared.relay import Relay, RelaySettings
+from shared.relaying.sources import PollingSource, SourceMaker
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("clean")]
 
@@ -32,6 +33,7 @@ MANY = """
 insert into outbox (event_id, event_type, aggregate_id, correlation_id, schema_version, payload, occurred_at)
 select gen_random_uuid(), %s, 'a' || n, 'c', 1, '{}', now() from generate_series(1, 5000) n
 """
+CUT = "select pg_terminate_backend(pid) from pg_stat_activity where usename = %s and pid <> pg_backend_pid()"
 UNPUBLISHED = "select count(*) from outbox where published_at is null"
 
 
@@ -54,10 +56,26 @@ def _record(databases: Databases, aggregate: str, number: int = 0, *, event: str
     return event_id
 
 
-def _relay(environment: Mapping[str, str], publisher: type[PipelinedPublisher] = PipelinedPublisher) -> Relay:
-    settings = RelaySettings(service=SERVICE, database_url=environment["INVENTORY_DATABASE_URL"], retention_s=3600)
+MakeRelay = Callable[..., Relay]
+
+
+@pytest.fixture
+def make_source() -> SourceMaker:
+    """Of a relay that is made in this process."""
+    return PollingSource
+
+
+@pytest.fixture
+def make_relay(stack_environment: Mapping[str, str], make_source: SourceMaker) -> MakeRelay:
+    """A relay in this process, not started; ``publisher``: the kind of publisher that it has."""
+    url, uri = stack_environment["INVENTORY_DATABASE_URL"], stack_environment["AMQP_URI"]
     events = CHOREOGRAPHY.events
-    return Relay(settings, publisher(environment["AMQP_URI"], EXCHANGE, lambda name: bool(events[name].consumers)))
+
+    def make(publisher: type[PipelinedPublisher] = PipelinedPublisher) -> Relay:
+        settings = RelaySettings(service=SERVICE, database_url=url, retention_s=3600)
+        return Relay(settings, publisher(uri, EXCHANGE, lambda name: bool(events[name].consumers)), make_source)
+
+    return make
 
 
 @contextmanager
@@ -81,8 +99,8 @@ def _all_published(databases: Databases) -> bool:
 
 
 @pytest.fixture
-def relay_process(processes: Processes) -> Iterator[ServiceProcess]:
-    process = processes.start_ready(SERVICE, "relay")
+def relay_process(processes: Processes, relay_settings: Mapping[str, str]) -> Iterator[ServiceProcess]:
+    process = processes.start_ready(SERVICE, "relay", **relay_settings)
     yield process
     if process.is_alive:
         assert process.terminate() == 0
@@ -104,28 +122,32 @@ def test_an_event_arrives_with_its_whole_envelope(
 
 
 def test_a_crash_between_publish_and_mark_publishes_again(
-    broker: Broker, databases: Databases, stack_environment: Mapping[str, str]
+    broker: Broker, databases: Databases, make_relay: MakeRelay
 ) -> None:
     """Given a relay that died after the broker confirmed, then its successor publishes the same ids once more."""
     event_ids = {_record(databases, f"a{number}") for number in range(3)}
-    crashing = _relay(stack_environment, CrashingPublisher)
+    crashing = make_relay(CrashingPublisher)
     with pytest.raises(_Crash):
         crashing.run()
-    crashing._disconnect_database()
+    crashing._step_down()
     crashing._publisher.close()
     first = {message.properties.message_id for message in broker.take(QUEUE)}
     assert databases.value(SERVICE, UNPUBLISHED) == 3
 
-    with _running(_relay(stack_environment)):
+    with _running(make_relay()):
         wait_until(lambda: _all_published(databases), "all are published")
     assert first == event_ids == {message.properties.message_id for message in broker.take(QUEUE)}
 
 
 def test_the_standby_takes_over_from_a_killed_relay(
-    broker: Broker, databases: Databases, processes: Processes, relay_process: ServiceProcess
+    broker: Broker,
+    databases: Databases,
+    processes: Processes,
+    relay_process: ServiceProcess,
+    relay_settings: Mapping[str, str],
 ) -> None:
     """Given an active relay and one on standby, when the active one is killed, then the other goes on."""
-    standby = processes.start(SERVICE, "relay")
+    standby = processes.start(SERVICE, "relay", **relay_settings)
     wait_until(lambda: _relay_sessions(databases) == 2, "the standby asks for the lock")
     assert "relay_active" not in standby.output()
     _record(databases, "before")
@@ -141,8 +163,8 @@ def test_the_standby_takes_over_from_a_killed_relay(
 
 
 def _relay_sessions(databases: Databases) -> int:
-    statement = "select count(*) from pg_stat_activity where datname = %s and pid <> pg_backend_pid()"
-    return int(databases.value(SERVICE, statement, SERVICE))
+    statement = "select count(*) from pg_stat_activity where datname = %s and usename = %s and pid <> pg_backend_pid()"
+    return int(databases.value(SERVICE, statement, SERVICE, SERVICE))
 
 
 def test_an_unroutable_event_is_parked_and_stops_nobody_else(
@@ -218,9 +240,7 @@ def test_an_event_nobody_consumes_is_published_once(databases: Databases, relay_
     assert databases.value(SERVICE, "select refusals from outbox") == 0
 
 
-def test_a_notification_wakes_the_relay(
-    broker: Broker, databases: Databases, relay_process: ServiceProcess, stack_environment: Mapping[str, str]
-) -> None:
+def test_a_notification_wakes_the_relay(broker: Broker, databases: Databases, relay_process: ServiceProcess) -> None:
     """Given a relay with nothing to do, when a row is recorded with its notification, then it is published."""
     for number in range(5):
         _record(databases, f"a{number}")
@@ -241,8 +261,7 @@ def test_the_relay_outlives_its_database_and_its_broker(
     stack.up(infrastructure_only=True)
     wait_until(lambda: _all_published(databases), "published after the broker's return")
 
-    cut = "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s and pid <> pg_backend_pid()"
-    databases.query(SERVICE, cut, SERVICE)
+    databases.query(SERVICE, CUT, SERVICE)
     _record(databases, "after the session was cut")
     wait_until(lambda: _all_published(databases), "published on a new session")
 
@@ -251,40 +270,44 @@ def test_the_relay_outlives_its_database_and_its_broker(
     assert arrived == {"first", "while the broker is away", "after the session was cut"}
 
 
-def test_old_published_rows_are_purged(databases: Databases, stack_environment: Mapping[str, str]) -> None:
+def test_old_published_rows_are_purged(databases: Databases, make_relay: MakeRelay) -> None:
     """Given published rows beyond their retention and a young one, then only the young one stays."""
     for age in ("2 hours", "3 hours", "1 minute"):
         _record(databases, age)
         statement = "update outbox set published_at = now() - cast(%s as interval) where aggregate_id = %s"
         databases.query(SERVICE, statement, age, age)
 
-    with _running(_relay(stack_environment)):
+    with _running(make_relay()):
         wait_until(lambda: databases.value(SERVICE, "select count(*) from outbox") == 1, "old rows are gone")
     assert databases.value(SERVICE, "select aggregate_id from outbox") == "1 minute"
 
 
 def test_sigterm_ends_a_relay_in_the_middle_of_its_work(
-    broker: Broker, databases: Databases, relay_process: ServiceProcess, processes: Processes
+    broker: Broker,
+    databases: Databases,
+    relay_process: ServiceProcess,
+    processes: Processes,
+    relay_settings: Mapping[str, str],
 ) -> None:
     """Given thousands of rows, when the relay is told to end, then it ends with 0 and another one does the rest."""
     databases.query(SERVICE, MANY, EVENT)
     relay_process.send(signal.SIGTERM)
     assert relay_process.wait_end() == 0
 
-    successor = processes.start(SERVICE, "relay")
+    successor = processes.start(SERVICE, "relay", **relay_settings)
     wait_until(lambda: _all_published(databases), "all are published")
     assert broker.depth(QUEUE) == 5000
     assert successor.terminate() == 0
 
 
-def test_two_relays_at_once_do_not_publish_twice(databases: Databases, stack_environment: Mapping[str, str]) -> None:
+def test_two_relays_at_once_do_not_publish_twice(databases: Databases, make_relay: MakeRelay) -> None:
     """Given the election lock held by one session, then another one does not get it."""
-    with _running(_relay(stack_environment)):
+    with _running(make_relay()):
         held = "select count(*) from pg_locks where locktype = 'advisory' and granted"
         wait_until(lambda: databases.value(SERVICE, held) == 1, "one relay is elected")
-        second = _relay(stack_environment)
-        second._connect_database()
+        second = make_relay()
+        second._database.connect()
         try:
             assert second._is_elected() is False
         finally:
-            second._disconnect_database()
+            second._database.disconnect()

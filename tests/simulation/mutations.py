@@ -129,9 +129,11 @@ def settled_without_the_money() -> AbstractContextManager[Any]:
 @contextmanager
 def marked_before_published() -> Iterator[None]:
     def hasty(self: Relay) -> bool:
-        rows = self._read()
+        rows = self._source.window()
         if rows:
-            self._execute("update outbox set published_at = now() where id = any(%s)", ([row.id for row in rows],))
+            self._database.rows(
+                "update outbox set published_at = now() where id = any(%s)", ([row.id for row in rows],)
+            )
             self._publisher.publish(rows)
         return bool(rows)
 

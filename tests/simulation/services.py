@@ -372,5 +372,5 @@ class RelayPublisher:
 
 def make_relay(service: str, store: Store, publisher: Any) -> Relay:
     relay = Relay(RelaySettings(service=service, database_url="", retention_s=86_400), publisher)
-    relay._connection = store.connection
+    relay._database.connection = store.connection
     return relay

@@ -27,7 +27,7 @@ import payment_service.psp_server
 import shared.chaos.figures
 import shared.inbox
 import shared.messaging.figures
-import shared.relay
+import shared.relaying.figures
 import shared.service_probes  # noqa: F401 - what registers figures has to be imported
 from gateway.metrics import Metrics
 from ops.prometheus import CONFIGURATION

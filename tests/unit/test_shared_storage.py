@@ -30,7 +30,7 @@ from shared.errors import (
 )
 from shared.idempotency import Claim, _verdict, request_hash
 from shared.outbox import OutboxRow, _row, row_from_record
-from shared.relay import first_of_each_aggregate
+from shared.relaying.order import first_of_each_aggregate
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

@@ -81,18 +81,18 @@ def new_key_each_time(charger: Any) -> None:
     charger.Charger._charge = careless
 
 
-def relay_by_cursor(relay: Any) -> None:
+def relay_by_cursor(sources: Any) -> None:
     """Only rows behind the last one that was read: whatever commits late has a smaller number, and is never seen."""
-    read = relay.Relay._read
-    relay.first_of_each_aggregate = lambda rows: rows
+    window = sources.PollingSource.window
+    sources.first_of_each_aggregate = lambda rows: rows
 
     def behind_the_last(self: Any) -> Any:
         last = getattr(self, "last_read", 0)
-        rows = [row for row in read(self) if row.id > last]
+        rows = [row for row in window(self) if row.id > last]
         self.last_read = max([last, *(row.id for row in rows)])
         return rows
 
-    relay.Relay._read = behind_the_last
+    sources.PollingSource.window = behind_the_last
 
 
 def dead_letters_through_the_topic(settlement: Any) -> None:
@@ -111,6 +111,6 @@ ERRORS: Mapping[str, tuple[str, Callable[[Any], None]]] = {
     "stock-without-condition": ("inventory_service.queries", stock_without_condition),
     "silence-is-a-decline": ("payment_service.handlers", silence_is_a_decline),
     "new-key-each-time": ("payment_service.charger", new_key_each_time),
-    "relay-by-cursor": ("shared.relay", relay_by_cursor),
+    "relay-by-cursor": ("shared.relaying.sources", relay_by_cursor),
     "dead-letters-through-topic": ("shared.messaging.settlement", dead_letters_through_the_topic),
 }
