@@ -24,8 +24,8 @@ from shared.tokens import DEFAULT_TTL_S, derived_secret, new_key_pem, read_signi
 class Authentication:
     """``login`` is None where another issuer logs people in.
 
-    ``session_secret`` signs the cookies of the dashboard: all gateways that share it share their logins. ``mark_of`` says
-    of a subject under which mark a session of theirs holds; None: under none (see :meth:`Accounts.mark_of`).
+    ``session_secret`` signs the cookies of the dashboard: all gateways that share it share their logins. ``mark_of``
+    says of a subject under which mark a session of theirs holds; None: under none (see :meth:`Accounts.mark_of`).
     """
 
     verifier: Verifier

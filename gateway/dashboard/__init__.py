@@ -22,6 +22,7 @@ from gateway.dashboard import (
     navigation,
     order_page,
     orders,
+    pages,
     paying,
     seller_orders,
     seller_products,
@@ -44,5 +45,6 @@ def install_dashboard(app: Flask, auth: Authentication, settings: DashboardSetti
     admin.install_admin(app, settings)
     login.install_login(app, auth, settings)
     card_form.install_card_form(app, settings)
+    pages.install_lost_page(app)
     for module in (files, login, *PAGES):
         app.register_blueprint(module.blueprint)

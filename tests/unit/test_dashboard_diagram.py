@@ -124,6 +124,14 @@ class TestWhatPeopleAsked:
         assert second.label == type_
         assert first.y < second.y
 
+    def test_a_request_that_only_the_order_keeps_is_such_a_row_with_its_time(self) -> None:
+        request = event("FULFILMENT_REQUESTED", 1, source="order_service")
+        ship, shipped = drawn(request, event("ORDER_FULFILLED", 1.5, "FULFILMENT_REQUESTED")).arrows
+        assert told(ship) == ("ship", PEOPLE, {ORDER}, "asked")
+        assert ship.at == request["at"]
+        assert told(shipped) == ("ORDER_FULFILLED", ORDER, {INVENTORY}, "forward")
+        assert shipped.after_s == 0.5
+
     @pytest.mark.parametrize(
         ("reason", "words"), [("customer", "cancel"), ("seller", "decline"), ("operator", "cancel (operator)")]
     )

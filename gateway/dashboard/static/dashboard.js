@@ -107,6 +107,14 @@
     }
   });
 
+  // Several at once: all of a table, or none.
+  document.querySelectorAll("[data-choose-all]").forEach((all) => {
+    const boxes = [...all.closest("[data-choosable]").querySelectorAll("tbody input[type=checkbox]")];
+    all.hidden = false;
+    all.addEventListener("change", () => boxes.forEach((box) => (box.checked = all.checked)));
+    boxes.forEach((box) => box.addEventListener("change", () => (all.checked = boxes.every((other) => other.checked))));
+  });
+
   // A menu goes when somebody is done with it.
   const closeMenus = (but) => document.querySelectorAll("[data-closes][open]").forEach((menu) => menu !== but && (menu.open = false));
   document.addEventListener("click", (event) => closeMenus(event.target.closest("[data-closes]")));
