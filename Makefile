@@ -41,12 +41,15 @@ demo: $(READY) ## Start everything, play the scenarios, print their timelines
 walkthrough: $(READY) ## Play the README's walk through the HTTP API with curl, and check each answer
 	@ops/walkthrough.sh $(ARGS)
 
-.PHONY: test test-ui unit integration simulate
+.PHONY: test test-ui screenshots unit integration simulate
 test: $(READY) ## Run all tests but those in a browser (on a stack of their own in .stack-test)
 	$(BIN)/pytest tests --ignore=tests/ui $(ARGS)
 
 test-ui: $(READY) ## Use the dashboard in a real Chromium (Debian's; installed if missing)
 	$(BIN)/pytest tests/ui $(ARGS)
+
+screenshots: $(READY) ## Make the README's pictures of the dashboard anew, with the tests that visit those pages
+	ORDERSAGA_SCREENSHOTS=docs/images $(BIN)/pytest tests/ui -m picture $(ARGS)
 
 unit: $(READY) ## Run the tests that open no socket
 	$(BIN)/pytest tests/unit $(ARGS)
@@ -100,6 +103,10 @@ bench-quick: $(READY) ## The same on smaller counts, in under three minutes
 .PHONY: bench-page
 bench-page: $(READY) ## Put the results of the last `make bench` into docs/performance.md, with plots
 	$(BIN)/python -m benchmarks.plots --results .bench/results.json $(ARGS)
+
+.PHONY: first-view
+first-view: $(READY) ## Measure how soon a browser shows each main page of the dashboard of `make up` (ARGS="--rounds 9")
+	$(BIN)/python -m benchmarks.first_view $(ARGS)
 
 .PHONY: lock
 lock: $(READY) ## Resolve the dependencies of setup.cfg anew into the two lock files (ARGS="--upgrade" for newer ones)

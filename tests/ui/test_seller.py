@@ -58,6 +58,7 @@ class TestProducts:
             expect(seller.get_by_role("heading", level=1)).to_have_text(title)
             expect(way(seller, name)).to_have_attribute("aria-current", "page")
 
+    @pytest.mark.picture
     def test_one_is_made_changed_and_counted_anew(self, gateway: Gateway, seller: Page) -> None:
         item = f"cup-{uuid4().hex[:6]}"
         way(seller, "Products").click()
@@ -156,6 +157,7 @@ class TestApproving:
 
 
 class TestShipping:
+    @pytest.mark.picture
     def test_one_with_its_tracking_number_and_several_at_once(self, gateway: Gateway, item: str, seller: Page) -> None:
         one, *several = (gateway.order(item, userId="user-1") for _ in range(3))
         for order_id in (one, *several):

@@ -13,13 +13,18 @@ from playwright.sync_api import Page
 
 _AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text(encoding="utf-8")
 _SHOTS = os.environ.get("ORDERSAGA_SCREENSHOTS")
+MOST_PICTURE_BYTES = 200_000
 _SERIOUS = ("serious", "critical")
 
 
 def keep_picture(page: Page, name: str) -> None:
-    """When ORDERSAGA_SCREENSHOTS names a folder."""
+    """When ORDERSAGA_SCREENSHOTS names a folder: the whole page, without messages that come and go."""
     if _SHOTS is not None:
-        page.screenshot(path=Path(_SHOTS) / f"{name}.png", full_page=True)
+        toasts = page.locator("[data-toasts]")
+        toasts.evaluate("toasts => (toasts.hidden = true)")
+        taken = page.screenshot(path=Path(_SHOTS) / f"{name}.png", full_page=True)
+        toasts.evaluate("toasts => (toasts.hidden = false)")
+        assert len(taken) < MOST_PICTURE_BYTES, name
 
 
 def serious_findings(page: Page) -> list[str]:

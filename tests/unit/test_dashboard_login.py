@@ -206,7 +206,7 @@ def actions_of(browser: Browser, role: Role) -> list[str]:
     """Paths of all forms that ``role`` may send, with ids that may be ids."""
     app = browser.client.application
     rules = [rule for rule in app.url_map.iter_rules() if "POST" in (rule.methods or ())]
-    views = {rule: app.view_functions[rule.endpoint] for rule in rules}
-    theirs = [rule for rule, view in views.items() if is_page(view) and role in (access_of(view) or ())]
+    pages = [(rule, app.view_functions[rule.endpoint]) for rule in rules]
+    theirs = [rule for rule, view in pages if is_page(view) and role in (access_of(view) or ())]
     with app.test_request_context():
         return [url_for(rule.endpoint, **dict.fromkeys(rule.arguments, str(uuid4()))) for rule in theirs]
