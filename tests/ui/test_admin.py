@@ -99,6 +99,7 @@ def test_a_drill_from_trouble_to_the_way_back(
     admin.get_by_role("button", name="Freeze and send").click()
     yes(admin)
     expect(admin.get_by_text("It goes on while this page is open.")).to_be_visible()
+    expect(admin.locator("#ramp")).to_contain_text(re.compile("[1-9] applied"), timeout=LONG_MS)
     keep_picture(admin, "dashboard-redrive")
 
     # Another one drives along: one of them at a time does a step.
