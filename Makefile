@@ -50,7 +50,7 @@ demo: $(READY) ## Start everything, play the scenarios, print their timelines
 walkthrough: $(READY) ## Play the README's walk through the HTTP API with curl, and check each answer
 	@ops/walkthrough.sh $(ARGS)
 
-.PHONY: test test-ui test-cdc unit integration simulate
+.PHONY: test test-ui test-cdc screenshots unit integration simulate
 test: $(READY) ## Run all tests but those in a browser (on a stack of their own in .stack-test)
 	@# Those that open no socket on both cores; 5 is pytest's word for "none of ARGS here".
 	$(BIN)/pytest --numprocesses=2 tests/unit tests/contracts $(ARGS) || [ $$? -eq 5 ]
@@ -61,6 +61,9 @@ test-cdc: $(CDC_READY) ## Capture changes with the real Debezium: kill it, take 
 
 test-ui: $(READY) ## Use the dashboard in a real Chromium (Debian's; installed if missing)
 	$(BIN)/pytest tests/ui $(ARGS)
+
+screenshots: $(READY) ## Make the README's pictures of the dashboard anew, with the tests that visit those pages
+	ORDERSAGA_SCREENSHOTS=docs/images $(BIN)/pytest tests/ui -m picture $(ARGS)
 
 unit: $(READY) ## Run the tests that open no socket
 	$(BIN)/pytest --numprocesses=2 tests/unit $(ARGS)
@@ -122,6 +125,10 @@ bench-quick: $(READY) ## The same on smaller counts, in under three minutes
 .PHONY: bench-page
 bench-page: $(READY) ## Put the results of the last `make bench` into docs/performance.md, with plots
 	$(BIN)/python -m benchmarks.plots --results .bench/results.json $(ARGS)
+
+.PHONY: first-view
+first-view: $(READY) ## Measure how soon a browser shows each main page of the dashboard of `make up` (ARGS="--rounds 9")
+	$(BIN)/python -m benchmarks.first_view $(ARGS)
 
 .PHONY: lock
 lock: $(READY) ## Resolve the dependencies of setup.cfg anew into the three lock files (ARGS="--upgrade" for newer ones)

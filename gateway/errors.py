@@ -35,7 +35,7 @@ def install_error_handlers(app: Flask) -> None:
     app.register_error_handler(OrderSagaError, _on_known_error)
     app.register_error_handler(InvalidRequest, _on_invalid_request)
     app.register_error_handler(OutcomeUnknown, _on_outcome_unknown)
-    app.register_error_handler(HTTPException, _on_http_error)
+    app.register_error_handler(HTTPException, on_http_error)
     app.register_error_handler(Exception, _on_bug)
 
 
@@ -75,7 +75,8 @@ def _how_to_find_out() -> str:
     return "The request may or may not have taken effect. Look before repeating it."
 
 
-def _on_http_error(error: HTTPException) -> Response:
+def on_http_error(error: HTTPException) -> Response:
+    """As a problem document, whoever asked."""
     status = error.code or 500
     if status >= 500:
         return _on_bug(error)

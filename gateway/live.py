@@ -22,10 +22,10 @@ from gateway.entry_errors import entry_error
 from gateway.feed import LONGEST_LIFE_S, Feed, News, Stream
 from gateway.fields import Matches
 from gateway.openapi import ApiBlueprint
-from gateway.paths import as_uuid, uuid_parameter
+from gateway.paths import as_order_id, uuid_parameter
 from gateway.services import ORDER_SERVICE, services
 from gateway.serving.presence import is_gone
-from shared.errors import InvalidRequest, OrderNotFound
+from shared.errors import InvalidRequest
 
 KEEP_ALIVE_EVERY_S = 15.0
 # For the end of this process, and of the client.
@@ -80,7 +80,7 @@ def follow_order(query: dict[str, Any], order_id: str) -> Response:
     `timeline` bears an entry, with its id; `order` a summary with what may be asked of it now; `end` is the last one.
     After five minutes the stream is closed: whoever connects again with Last-Event-ID misses nothing.
     """
-    id_ = as_uuid(order_id, OrderNotFound("There is no order with this id"))
+    id_ = as_order_id(order_id)
     after = _last_seen(query)
     news = first_news(id_, after)
     until_whole = query["until"] == "whole"

@@ -15,14 +15,13 @@ from gateway.documents import Order, OrderPage, OrderReturn, OrderSummary
 from gateway.etags import IF_NONE_MATCH_PARAMETER, tagged_response
 from gateway.expansion import expanded
 from gateway.openapi import ApiBlueprint
-from gateway.paths import as_uuid, uuid_parameter
+from gateway.paths import as_order_id, uuid_parameter
 from gateway.placing import place_order_together
 from gateway.request_id import request_id
 from gateway.request_log import about_order
 from gateway.responses import json_response
 from gateway.schemas import Cancellation, Expansion, Fulfilment, NewOrder, NewReturn, Nothing, OrderQuery
 from gateway.services import ORDER_SERVICE, services
-from shared.errors import OrderNotFound
 from shared.identity import Role
 
 blueprint = ApiBlueprint("orders", __name__, url_prefix="/api/v1/orders", description="Orders and their sagas")
@@ -89,7 +88,7 @@ def get_order(query: dict[str, Any], order_id: str) -> Response:
 
     `payment` and `reservation` are what the order was told; expanded, they are what those services say themselves.
     """
-    order = services().call(ORDER_SERVICE, "get_order", order_id=_as_order_id(order_id))
+    order = services().call(ORDER_SERVICE, "get_order", order_id=as_order_id(order_id))
     return tagged_response(expanded(order, query.get("expand", "")))
 
 
@@ -144,7 +143,7 @@ def _ask(method: str, order_id: str, **wanted: Any) -> Response:
     asked = services().call(
         ORDER_SERVICE,
         method,
-        order_id=_as_order_id(order_id),
+        order_id=as_order_id(order_id),
         **wanted,
         idempotency_key=idempotency.idempotency_key(),
         correlation_id=request_id(),
@@ -162,7 +161,7 @@ def return_order(goods: dict[str, Any], order_id: str) -> Response:
 
     Never more than was shipped and not returned yet. Without refundAmount the lines' price is given back.
     """
-    id_ = _as_order_id(order_id)
+    id_ = as_order_id(order_id)
     taken = services().call(
         ORDER_SERVICE,
         "return_order",
@@ -179,7 +178,3 @@ def _accepted(body: Any, order_id: str, *, replayed: bool) -> Response:
     about_order(order_id)
     location = url_for("orders.get_order", order_id=order_id)
     return json_response(body, 202, {"Location": location} | idempotency.replay_header(replayed))
-
-
-def _as_order_id(text: str) -> str:
-    return as_uuid(text, OrderNotFound("There is no order with this id"))

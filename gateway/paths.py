@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from gateway.fields import ITEM_PATTERN, is_item_id, is_uuid
-from shared.errors import OrderSagaError
+from shared.errors import OrderNotFound, OrderSagaError
 
 ITEM_PARAMETER: dict[str, Any] = {
     "in": "path",
@@ -29,6 +29,16 @@ def as_uuid(text: str, missing: OrderSagaError) -> str:
     if not is_uuid(text):
         raise missing
     return str(UUID(text))
+
+
+def as_order_id(text: str) -> str:
+    """Raises OrderNotFound."""
+    return as_uuid(text, order_not_found())
+
+
+def order_not_found() -> OrderNotFound:
+    """Also for an order that somebody is no party to: that it exists is not theirs to know."""
+    return OrderNotFound("There is no order with this id")
 
 
 def as_item(text: str, missing: OrderSagaError) -> str:

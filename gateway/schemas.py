@@ -115,8 +115,8 @@ class OrderQuery(ma.Schema):
     text = Text(
         max_length=200,
         metadata={
-            "description": "The first 8 or more characters of an order's id, or exactly a user, seller, item, "
-            "tracking number or correlation id"
+            "description": "The first 8 or more or the last 8 characters of an order's id, or exactly a user, seller, "
+            "item, tracking number or correlation id"
         },
     )
 

@@ -111,7 +111,10 @@ class OrderItem(Base):
     quantity: Mapped[int] = mapped_column(Integer)
     price: Mapped[Decimal] = mapped_column(Price)
 
-    __table_args__ = (Index("order_items_item", "item", "order_id"),)
+    __table_args__ = (
+        Index("order_items_item", "item", "order_id"),
+        Index("order_items_order_tail", text('"right"(order_id::text, 8)')),
+    )
 
 
 class OrderReturn(Base):

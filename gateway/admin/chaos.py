@@ -42,12 +42,16 @@ def show_chaos() -> Response:
 
 def chaos_now() -> dict[str, Any]:
     """{"behaviour": None if its service does not answer, "switches", "unanswered"}"""
-    switches = switches_of(ask_each("list_chaos"))
+    return {"behaviour": provider_behaviour(), **switches_of(ask_each("list_chaos"))}
+
+
+def provider_behaviour() -> list[dict[str, Any]] | None:
+    """Each setting as it is, with what it may be and means; None if its service does not answer."""
     try:
-        behaviour = services().call(PAYMENT_SERVICE, "provider_behaviour")["behaviour"]
+        behaviour: list[dict[str, Any]] = services().call(PAYMENT_SERVICE, "provider_behaviour")["behaviour"]
     except OrderSagaError:
-        behaviour = None
-    return {"behaviour": behaviour, **switches}
+        return None
+    return behaviour
 
 
 @blueprint.route("", methods=["POST"])
@@ -81,10 +85,12 @@ def change_behaviour(changes: dict[str, Any]) -> Response:
 
     It behaves so until it is told otherwise; a switch of a psp kind (POST) ends by itself. Safe to repeat.
     """
-    changed = services().call(
-        PAYMENT_SERVICE, "change_provider_behaviour", changes=changes, correlation_id=request_id()
-    )
-    return json_response(changed)
+    return json_response(change_provider(changes))
+
+
+def change_provider(changes: dict[str, Any]) -> Any:
+    """How it behaves from now on. ``changes`` is a BehaviourChanges."""
+    return services().call(PAYMENT_SERVICE, "change_provider_behaviour", changes=changes, correlation_id=request_id())
 
 
 @blueprint.route("", methods=["DELETE"])

@@ -13,11 +13,10 @@ from gateway import idempotency
 from gateway.admin.documents import SagaDetail, SagaPage
 from gateway.admin.schemas import Note, SagaQuery
 from gateway.openapi import ApiBlueprint
-from gateway.paths import as_uuid, uuid_parameter
+from gateway.paths import as_order_id, uuid_parameter
 from gateway.request_id import request_id
 from gateway.responses import json_response
 from gateway.services import ORDER_SERVICE, services
-from shared.errors import OrderNotFound
 from shared.identity import Role
 
 blueprint = ApiBlueprint(
@@ -62,7 +61,7 @@ def list_sagas(query: dict[str, Any]) -> Response:
 @blueprint.documented(problems=(504,))
 def get_saga(order_id: str) -> Response:
     """One saga: its timeline with durations, and the steps that are still expected"""
-    return json_response(services().call(ORDER_SERVICE, "get_saga", order_id=_as_order_id(order_id)))
+    return json_response(services().call(ORDER_SERVICE, "get_saga", order_id=as_order_id(order_id)))
 
 
 @blueprint.route("/<order_id>/nudge", methods=["POST"], parameters=[_ORDER_ID])
@@ -108,13 +107,9 @@ def _ask(method: str, order_id: str, note: dict[str, Any]) -> Response:
     asked = services().call(
         ORDER_SERVICE,
         method,
-        order_id=_as_order_id(order_id),
+        order_id=as_order_id(order_id),
         note=note["note"],
         idempotency_key=idempotency.idempotency_key(),
         correlation_id=request_id(),
     )
     return json_response(asked["saga"], 200, idempotency.replay_header(asked["replayed"]))
-
-
-def _as_order_id(text: str) -> str:
-    return as_uuid(text, OrderNotFound("There is no order with this id"))

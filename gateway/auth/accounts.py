@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +50,24 @@ class Accounts:
                 raise Misconfigured(f"two accounts have the id {account.identity.subject!r}")
             self._by_name[folded(account.name)] = account
             ids.add(account.identity.subject)
+        self._marks = {account.identity.subject: _mark(account) for account in self._by_name.values()}
 
     def find(self, name: str) -> Account | None:
         return self._by_name.get(folded(name))
 
     def all(self) -> list[Account]:
         return list(self._by_name.values())
+
+    def mark_of(self, subject: str) -> str | None:
+        """Another one whenever the account's roles, shop or password are others; None: there is no such account.
+
+        What was begun under one mark ends with it, so a new password logs its owner out everywhere.
+        """
+        return self._marks.get(subject)
+
+
+def _mark(account: Account) -> str:
+    return sha256(f"{account.identity.header()} {account.password_hash}".encode()).hexdigest()[:32]
 
 
 def folded(name: str) -> str:

@@ -6,6 +6,7 @@ Owns: which parts there are for which settings. Must not know: what the parts do
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,11 +24,13 @@ from shared.tokens import DEFAULT_TTL_S, derived_secret, new_key_pem, read_signi
 class Authentication:
     """``login`` is None where another issuer logs people in.
 
-    ``session_secret`` signs the cookies of the dashboard: all gateways that share it share their logins.
+    ``session_secret`` signs the cookies of the dashboard: all gateways that share it share their logins. ``mark_of``
+    says of a subject under which mark a session of theirs holds; None: under none (see :meth:`Accounts.mark_of`).
     """
 
     verifier: Verifier
     session_secret: bytes
+    mark_of: Callable[[str], str | None]
     login: Login | None = None
 
 
@@ -37,6 +40,8 @@ def authentication(settings: AuthSettings) -> Authentication:
         return Authentication(
             verifier=Verifier(IssuerKeys(settings.issuer.jwks_url), settings.issuer),
             session_secret=settings.session_secret.encode() or secrets.token_bytes(32),
+            # Their accounts are not ours: nobody here learns of a change before the session ends.
+            mark_of=lambda _subject: "",
         )
     return with_own_login(load_own_keys(settings), Accounts(_accounts(settings)), settings.token_ttl_s)
 
@@ -44,7 +49,10 @@ def authentication(settings: AuthSettings) -> Authentication:
 def with_own_login(keys: OwnKeys, accounts: Accounts, ttl_s: int = DEFAULT_TTL_S) -> Authentication:
     login = Login(passwords=Passwords(accounts), keys=keys, ttl_s=ttl_s)
     return Authentication(
-        verifier=Verifier(keys), session_secret=derived_secret(keys.signing, "dashboard sessions"), login=login
+        verifier=Verifier(keys),
+        session_secret=derived_secret(keys.signing, "dashboard sessions"),
+        mark_of=accounts.mark_of,
+        login=login,
     )
 
 

@@ -2,14 +2,18 @@
 
 Owns: the cookie's name, flags, content and lifetime. Must not know: passwords, pages.
 
-Like a token, a session cannot be taken back before it ends; logging out makes the browser forget it.
+A session is also over once its account has other roles or another password, or is gone. There is no list of sessions:
+logging out makes the browser forget its own, and a copy of the cookie stays good until one of these ends it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
+from hmac import compare_digest
+from typing import cast
 
-from flask import Flask, session
+from flask import Flask, current_app, session
 
 from gateway.request_errors import LoginRequired
 from shared.errors import InvalidRequest
@@ -17,12 +21,16 @@ from shared.identity import Identity, read_identity
 
 COOKIE = "ordersaga_session"
 LIFETIME = timedelta(hours=8)
-_IDENTITY = "identity"
+_IDENTITY, _MARK = "identity", "mark"
+_EXTENSION = "ordersaga.session_marks"
+
+MarkOf = Callable[[str], str | None]
 
 
-def install_sessions(app: Flask, secret: bytes, *, is_secure: bool) -> None:
-    """``is_secure``: the cookie goes over HTTPS only."""
+def install_sessions(app: Flask, secret: bytes, mark_of: MarkOf, *, is_secure: bool) -> None:
+    """``mark_of``: see Authentication. ``is_secure``: the cookie goes over HTTPS only."""
     app.secret_key = secret
+    app.extensions[_EXTENSION] = mark_of
     app.config.update(
         SESSION_COOKIE_NAME=COOKIE,
         SESSION_COOKIE_HTTPONLY=True,
@@ -38,6 +46,7 @@ def begin(identity: Identity) -> None:
     session.clear()
     session.permanent = True
     session[_IDENTITY] = identity.header()
+    session[_MARK] = _mark_of(identity)
 
 
 def end() -> None:
@@ -57,7 +66,17 @@ def identity_if_any() -> Identity | None:
     if said is None:
         return None
     try:
-        return read_identity(said)
+        found = read_identity(said)
     except InvalidRequest:
         # Signed by us, but by another release.
         return None
+    return found if _still_holds(found) else None
+
+
+def _still_holds(identity: Identity) -> bool:
+    mark = _mark_of(identity)
+    return mark is not None and compare_digest(mark, str(session.get(_MARK)))
+
+
+def _mark_of(identity: Identity) -> str | None:
+    return cast(MarkOf, current_app.extensions[_EXTENSION])(identity.subject)

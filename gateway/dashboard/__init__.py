@@ -22,6 +22,7 @@ from gateway.dashboard import (
     navigation,
     order_page,
     orders,
+    pages,
     paying,
     seller_orders,
     seller_products,
@@ -35,7 +36,7 @@ PAGES = (home, shop, cart, checkout, orders, order_page, paying, seller_products
 
 def install_dashboard(app: Flask, auth: Authentication, settings: DashboardSettings) -> None:
     """After the guard: pages are declared to it like endpoints."""
-    install_sessions(app, auth.session_secret, is_secure=settings.is_secure)
+    install_sessions(app, auth.session_secret, auth.mark_of, is_secure=settings.is_secure)
     # Only pages are checked (see pages): the API's callers send a token, which no browser adds by itself.
     app.config.update(WTF_CSRF_CHECK_DEFAULT=False, WTF_CSRF_TIME_LIMIT=None)
     CSRFProtect(app)
@@ -44,5 +45,6 @@ def install_dashboard(app: Flask, auth: Authentication, settings: DashboardSetti
     admin.install_admin(app, settings)
     login.install_login(app, auth, settings)
     card_form.install_card_form(app, settings)
+    pages.install_lost_page(app)
     for module in (files, login, *PAGES):
         app.register_blueprint(module.blueprint)

@@ -30,6 +30,8 @@ _FAILURES = ("INVENTORY_REJECTED", "PAYMENT_FAILED", "PAYMENT_REFUND_FAILED")
 _COMPENSATIONS = ("ORDER_CANCELLED", "INVENTORY_REFUNDED", "PAYMENT_REFUNDED", "PAYMENT_CANCELLED", "ORDER_RETURNED")
 # What a person asked for, by the event that came of it.
 _ASKED = {"ORDER_CREATED": "place", "ORDER_APPROVED": "approve", "ORDER_FULFILLED": "ship", "ORDER_RETURNED": "return"}
+# Kept in the order's timeline alone: what a person asked for, and no event.
+_REQUESTS = {"FULFILMENT_REQUESTED": "ship"}
 _CANCELLED_BY = {"customer": "cancel", "seller": "decline", "operator": "cancel (operator)"}
 _WAITS_ON = {"customer": PEOPLE, "seller": PEOPLE, "inventory": "inventory_service", "payment": "payment_service"}
 _IGNORED = "ignored"
@@ -104,8 +106,11 @@ def _rows(order: Mapping[str, Any], contract: Choreography) -> Iterator[dict[str
     times = {event["eventId"]: datetime.fromisoformat(event["at"]) for event in timeline}
     statuses = {change["eventId"]: change["status"] for change in order["history"] if change.get("eventId")}
     for event in timeline:
+        if (request := _REQUESTS.get(event["type"])) is not None:
+            yield {**_from_people(request), "at": event["at"]}
+            continue
         if (asked := _asked_for(event)) is not None:
-            yield {"from_x": _X[PEOPLE], "to_xs": (_X["order_service"],), "label": asked, "kind": "asked"}
+            yield _from_people(asked)
         cause = event.get("causationId")
         yield {
             "from_x": _X.get(event["source"], _X["order_service"]),
@@ -117,6 +122,10 @@ def _rows(order: Mapping[str, Any], contract: Choreography) -> Iterator[dict[str
             "note": event.get("note") or "",
             "status": statuses.get(event["eventId"]),
         }
+
+
+def _from_people(label: str) -> dict[str, Any]:
+    return {"from_x": _X[PEOPLE], "to_xs": (_X["order_service"],), "label": label, "kind": "asked"}
 
 
 def _asked_for(event: Mapping[str, Any]) -> str | None:

@@ -9,15 +9,13 @@ from flask import Response, redirect, url_for
 
 from gateway.access import EVERY_ROLE, caller
 from gateway.dashboard.navigation import ENTRIES
-from gateway.dashboard.pages import PageBlueprint, render
+from gateway.dashboard.pages import PageBlueprint
 
 blueprint = PageBlueprint("home", __name__)
 
 
 @blueprint.page("/", *EVERY_ROLE)
 def home() -> Response:
-    first = next((entry for entry in ENTRIES if entry.role in caller().roles), None)
-    if first is None:
-        return render("error.html", 404, title="Nothing here yet", detail="", status=404, request_id="")
+    first = next(entry for entry in ENTRIES if entry.role in caller().roles)
     response: Response = redirect(url_for(first.endpoint))  # type: ignore[assignment]
     return response

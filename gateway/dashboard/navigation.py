@@ -30,6 +30,10 @@ ENTRIES = (
     Entry(title="Shop", endpoint="shop.show", role=Role.USER),
     Entry(title="Cart", endpoint="cart.show", role=Role.USER),
     Entry(title="My orders", endpoint="my_orders.list_orders", role=Role.USER),
+    Entry(title="To work on", endpoint="seller_orders.work", role=Role.SELLER),
+    Entry(title="Products", endpoint="seller_products.list_products", role=Role.SELLER),
+    Entry(title="Reservations", endpoint="seller_orders.reservations", role=Role.SELLER),
+    Entry(title="Orders", endpoint="my_orders.list_orders", role=Role.SELLER),
     Entry(title="Overview", endpoint="admin_overview.show", role=Role.ADMIN),
     Entry(title="Sagas", endpoint="saga_board.board", role=Role.ADMIN),
     Entry(title="All orders", endpoint="my_orders.list_orders", role=Role.ADMIN),
@@ -51,7 +55,9 @@ def install_navigation(app: Flask) -> None:
 
 def _values() -> dict[str, Any]:
     viewer = identity_if_any()
-    shown = [entry for entry in ENTRIES if viewer is not None and entry.role in viewer.roles]
+    theirs = [entry for entry in ENTRIES if viewer is not None and entry.role in viewer.roles]
+    # Whoever has two roles gets each page once, under the name of the first.
+    shown = {entry.endpoint: entry for entry in reversed(theirs)}
     return {
         "viewer": viewer,
         "navigation": [
@@ -61,7 +67,8 @@ def _values() -> dict[str, Any]:
                 "is_here": request.endpoint == entry.endpoint,
                 "group": entry.group,
             }
-            for entry in shown
+            for entry in theirs
+            if shown[entry.endpoint] is entry
         ],
         "files": f"/static/{FILES.version}",
     }

@@ -17,12 +17,12 @@ from gateway.access import EVERY_ROLE, caller
 from gateway.dashboard.diagram import draw
 from gateway.dashboard.pages import PageBlueprint, done, posted_key, render
 from gateway.dashboard.saga_stream import saga_stream
+from gateway.dashboard.tables import csv_response, wants_csv
 from gateway.expansion import expanded_if_possible
-from gateway.paths import as_uuid
+from gateway.paths import as_order_id
 from gateway.request_id import request_id
 from gateway.services import ORDER_SERVICE, services, trusted_services
 from shared.choreography import load_choreography
-from shared.errors import OrderNotFound
 from shared.identity import Identity, Party, Role
 
 blueprint = PageBlueprint("order", __name__)
@@ -34,6 +34,8 @@ _ACTORS = {
     "fulfil": (Party.SELLER,),
     "return": (Party.SELLER,),
 }
+_ITEM_COLUMNS = ("item", "quantity", "price")
+_EVENT_COLUMNS = ("at", "type", "source", "decision", "note", "eventId", "causationId")
 # A service that is away must not take the page with it.
 _PATIENCE_S = 1.0
 _contract = cache(load_choreography)
@@ -41,14 +43,16 @@ _contract = cache(load_choreography)
 
 @blueprint.page("/orders/<order_id>", *EVERY_ROLE)
 def show(order_id: str) -> Response:
-    order = _order(_id(order_id), caller())
+    order = _order(as_order_id(order_id), caller())
+    if wants_csv():
+        return csv_response(f"items-{order['id']}", _ITEM_COLUMNS, order["items"])
     return render("order.html", **_values(order, caller()))
 
 
 @blueprint.page("/orders/<order_id>/live", *EVERY_ROLE)
 def follow(order_id: str) -> Response:
     """The live part of the page, drawn anew whenever something happened (text/event-stream)."""
-    id_, who = _id(order_id), caller()
+    id_, who = as_order_id(order_id), caller()
 
     @copy_current_request_context
     def piece() -> str:
@@ -61,7 +65,10 @@ def follow(order_id: str) -> Response:
 @blueprint.page("/orders/<order_id>/events", *EVERY_ROLE)
 def raw_events(order_id: str) -> Response:
     """The timeline as it is recorded, asked for by the page when somebody wants to see it."""
-    return render("_raw_events.html", order=services().call(ORDER_SERVICE, "get_order", order_id=_id(order_id)))
+    order = services().call(ORDER_SERVICE, "get_order", order_id=as_order_id(order_id))
+    if wants_csv():
+        return csv_response(f"events-{order['id']}", _EVENT_COLUMNS, order["timeline"])
+    return render("_raw_events.html", order=order, csv=url_for(".raw_events", order_id=order["id"], format="csv"))
 
 
 @blueprint.action("/orders/<order_id>/cancel", *EVERY_ROLE)
@@ -100,12 +107,8 @@ def _is_count(text: str) -> bool:
 
 def _ask(method: str, order_id: str, message: str, **wanted: Any) -> Response:
     ids: dict[str, Any] = {"idempotency_key": posted_key(), "correlation_id": request_id()}
-    services().call(ORDER_SERVICE, method, order_id=_id(order_id), **wanted, **ids)
+    services().call(ORDER_SERVICE, method, order_id=as_order_id(order_id), **wanted, **ids)
     return done(message, url_for(".show", order_id=order_id))
-
-
-def _id(text: str) -> str:
-    return as_uuid(text, OrderNotFound("There is no order with this id"))
 
 
 def _order(id_: str, who: Identity) -> Mapping[str, Any]:

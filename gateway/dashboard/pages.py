@@ -14,11 +14,23 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from flask import Blueprint, Response, current_app, flash, make_response, redirect, render_template, request, url_for
+from flask import (
+    Blueprint,
+    Flask,
+    Response,
+    current_app,
+    flash,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
 from flask_wtf.csrf import CSRFError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, NotFound
 
 from gateway import access
+from gateway.errors import on_http_error
 from gateway.problems import STATUS_BY_CODE
 from gateway.request_errors import LoginRequired
 from gateway.request_id import request_id
@@ -39,6 +51,7 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 _UNSAFE = ("POST", "PUT", "PATCH", "DELETE")
+_NO_PAGES = ("/api/", "/health", "/metrics", "/static/")
 _GENERIC = "Something went wrong on our side; it is logged."
 
 Result = str | Response
@@ -76,6 +89,11 @@ class PageBlueprint(Blueprint):
             return view
 
         return register
+
+
+def install_lost_page(app: Flask) -> None:
+    """Whoever looks for a page where there is none sees one all the same; programs get a problem document."""
+    app.register_error_handler(NotFound, _on_lost)
 
 
 def render(template: str, http_status: int = 200, /, **values: Any) -> Response:
@@ -149,6 +167,13 @@ def _on_known_error(error: OrderSagaError) -> Response:
 
 def _on_http_error(error: HTTPException) -> Response:
     return _failed(error.name, error.description or "", error.code or 500)
+
+
+def _on_lost(error: NotFound) -> Response:
+    wanted = request.accept_mimetypes.best_match(("application/json", "text/html"))
+    if wanted != "text/html" or request.path.startswith(_NO_PAGES):
+        return on_http_error(error)
+    return _add_headers(_failed("There is no such page", "It may have moved, or the address is mistyped.", 404))
 
 
 def _on_bug(error: Exception) -> Response:

@@ -15,12 +15,11 @@ from gateway.access import caller
 from gateway.dashboard.card_form import card_form
 from gateway.dashboard.forms import read
 from gateway.dashboard.pages import PageBlueprint, done, posted_key, refused, render
-from gateway.paths import as_uuid
+from gateway.paths import as_order_id, order_not_found
 from gateway.request_id import request_id
 from gateway.schemas import Confirmation
 from gateway.services import ORDER_SERVICE, PAYMENT_SERVICE, OutcomeUnknown, services
 from shared.errors import (
-    OrderNotFound,
     PaymentExpired,
     PaymentInProgress,
     PaymentNotFound,
@@ -31,7 +30,6 @@ from shared.identity import Party, Role
 
 blueprint = PageBlueprint("paying", __name__)
 
-_MISSING = "There is no order with this id"
 _TAKEN = ("SUCCEEDED", "PARTIALLY_REFUNDED", "REFUNDED")
 _REFUSALS = {
     PaymentExpired: "Too late: an attempt to pay could not end before the reservation does",
@@ -109,10 +107,10 @@ def stage_of(order: Mapping[str, Any], payment: Mapping[str, Any] | None) -> str
 
 def _order(order_id: str) -> dict[str, Any]:
     """For its customer: what a seller or operator may see is not theirs to pay. Raises OrderNotFound."""
-    id_ = as_uuid(order_id, OrderNotFound(_MISSING))
+    id_ = as_order_id(order_id)
     order: dict[str, Any] = services().call(ORDER_SERVICE, "get_order", order_id=id_)
     if Party.CUSTOMER not in caller().parties_to(user_id=order["userId"], seller_id=order.get("sellerId")):
-        raise OrderNotFound(_MISSING)
+        raise order_not_found()
     return order
 
 

@@ -10,11 +10,11 @@ from typing import Any
 from flask import Response, request, url_for
 
 from gateway.dashboard.pages import PageBlueprint, done, posted_key, refused, render
-from gateway.dashboard.tables import csv_of_all, wants_csv
-from gateway.paths import as_uuid
+from gateway.dashboard.tables import csv_of_all, csv_response, wants_csv
+from gateway.paths import as_order_id
 from gateway.request_id import request_id
 from gateway.services import INVENTORY_SERVICE, ORDER_SERVICE, services
-from shared.errors import OrderNotFound, OrderSagaError
+from shared.errors import OrderSagaError
 from shared.identity import Role
 
 blueprint = PageBlueprint("seller_orders", __name__, url_prefix="/seller")
@@ -33,18 +33,24 @@ _COLUMNS = (
     "createdAt",
     "endedAt",
 )
+_ORDER_COLUMNS = ("id", "createdAt", "updatedAt", "status", "price", "currency", "userId", "deadlineAt")
 _DONE = {"approve_order": "approved", "decline_order": "declined", "fulfil_order": "shipped"}
 
 
 @blueprint.page("/orders", Role.SELLER)
 def work() -> Response:
     """What waits for the seller, oldest first."""
-    pending, confirmed = _orders("PENDING"), _orders("CONFIRMED")
+    to_approve = [order for order in _orders("PENDING") if order.get("awaitsApproval")]
+    to_ship = [order for order in _orders("CONFIRMED") if not order.get("fulfilRequestedAt")]
+    if wants_csv():
+        wanted = to_approve if request.args.get("list") == "approve" else to_ship
+        return csv_response("orders-to-work-on", _ORDER_COLUMNS, wanted)
     return render(
         "seller/orders.html",
-        to_approve=[order for order in pending if order.get("awaitsApproval")],
-        to_ship=[order for order in confirmed if not order.get("fulfilRequestedAt")],
+        to_approve=to_approve,
+        to_ship=to_ship,
         most=MOST_AT_ONCE,
+        csv={name: url_for(".work", list=name, format="csv") for name in ("approve", "ship")},
     )
 
 
@@ -89,7 +95,7 @@ def _reservations(status: str | None, cursor: str | None, limit: int) -> tuple[l
 def _for_each(method: str, extra: Any) -> Response:
     """Each order by itself: one that is refused keeps no other back. A key for each, made of the form's."""
     back = url_for(".work")
-    wanted = [as_uuid(id_, OrderNotFound("There is no order with this id")) for id_ in request.form.getlist("order")]
+    wanted = [as_order_id(id_) for id_ in request.form.getlist("order")]
     if not wanted:
         return refused("Choose at least one order", back)
     problems = []

@@ -11,7 +11,7 @@ from typing import Any
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from gateway.auth.accounts import DEVELOPMENT_ACCOUNTS, DEVELOPMENT_PASSWORDS
+from gateway.auth.accounts import DEVELOPMENT_ACCOUNTS, DEVELOPMENT_PASSWORDS, Accounts
 from gateway.dashboard.settings import DashboardSettings
 from gateway.settings import HttpSettings
 from harness.login import client_of
@@ -24,12 +24,14 @@ PASSWORDS = {min(a.identity.roles): DEVELOPMENT_PASSWORDS[a.identity.subject] fo
 
 
 class Browser:
-    """One visitor with a cookie jar. ``services`` answer what the pages ask."""
+    """One visitor with a cookie jar. ``services`` answer what the pages ask; ``accounts``: others than usual."""
 
-    def __init__(self, services: FakeServices | None = None, **settings: Any) -> None:
+    def __init__(
+        self, services: FakeServices | None = None, *, accounts: Accounts | None = None, **settings: Any
+    ) -> None:
         self.services = services or FakeServices()
         dashboard = DashboardSettings(**{"shows_accounts": True, **settings})
-        self.client: FlaskClient = client_of(self.services, None, HttpSettings(dashboard=dashboard))
+        self.client: FlaskClient = client_of(self.services, None, HttpSettings(dashboard=dashboard), accounts=accounts)
 
     def get(self, path: str, **options: Any) -> TestResponse:
         return self.client.get(path, **options)

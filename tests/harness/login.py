@@ -29,9 +29,9 @@ SELLER = Identity(subject="sam", roles=frozenset({Role.SELLER}), seller_id="s1")
 ADMIN = Identity(subject="ada", roles=frozenset({Role.ADMIN}))
 
 
-def authentication() -> Authentication:
-    """With the accounts of development, and the tests' key."""
-    return with_own_login(OwnKeys(KEY), Accounts(DEVELOPMENT_ACCOUNTS))
+def authentication(accounts: Accounts | None = None) -> Authentication:
+    """With the tests' key, and the accounts of development if there are no others."""
+    return with_own_login(OwnKeys(KEY), accounts or Accounts(DEVELOPMENT_ACCOUNTS))
 
 
 def token(identity: Identity = EVERYBODY, *, ttl_s: float = 86_400) -> str:
@@ -49,13 +49,14 @@ def client_of(
     identity: Identity | None = EVERYBODY,
     settings: HttpSettings | None = None,
     *,
+    accounts: Accounts | None = None,
     is_stopping: Callable[[], bool] = lambda: False,
 ) -> FlaskClient:
     """A client of a gateway in front of ``services``, logged in as ``identity``; None: as nobody.
 
     A request's own Authorization header replaces the client's.
     """
-    app = create_app(settings or HttpSettings(), services, authentication(), is_stopping=is_stopping)
+    app = create_app(settings or HttpSettings(), services, authentication(accounts), is_stopping=is_stopping)
     client = app.test_client()
     if identity is not None:
         environ: dict[str, Any] = client.environ_base

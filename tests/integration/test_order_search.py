@@ -126,7 +126,9 @@ class TestText:
         for sought in ("ada", "shop", "mug", "T-9", "req-7", "req-8", name, name.upper(), name[:-2]):
             assert _ids(orders, text=sought) == [order_id], sought
         assert set(_ids(orders, text=name[:8])) == {order_id, other}
-        for sought in ("AD", "ad", "T-", "mu", "%", "_", name[:7], "' or true --"):
+        for sought in (name[-8:], name[-8:].upper()):
+            assert _ids(orders, text=sought) == [order_id], sought
+        for sought in ("AD", "ad", "T-", "mu", "%", "_", name[:7], name[-7:], name[-9:], "' or true --"):
             assert _ids(orders, text=sought) == [], sought
 
     def test_an_order_is_called_by_its_own_id_where_nobody_gave_another(self, orders: OrderDatabase) -> None:

@@ -12,14 +12,16 @@ from urllib.parse import urlsplit
 import pytest
 from harness.gateway import Gateway
 from harness.whole_stack import WholeStack
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from gateway.auth.accounts import DEVELOPMENT_ACCOUNTS, DEVELOPMENT_PASSWORDS
 from ops.packages import install
 from ops.stack import Stack
 from shared.identity import Role
 
-PATIENCE_MS = 15_000
+# Long enough for a machine that does a lot besides; what is there is not waited for.
+PATIENCE_MS = 30_000
+expect.set_options(timeout=PATIENCE_MS)
 # Said by Chromium itself about an answer that a test asked for, such as a refusal.
 _ASKED_FOR = "Failed to load resource: the server responded with a status of"
 LogIn = Callable[..., Page]

@@ -77,14 +77,16 @@ def read_log(page: Page, action: str) -> Any:
     return page.locator("tbody tr").first
 
 
+@pytest.mark.picture
 def test_a_drill_from_trouble_to_the_way_back(
     gateway: Gateway, item: str, log_in: Any, admin: Page, nothing_on: None
 ) -> None:
     refuse_orders(admin)
+    expect(admin.locator(".chaos-banner")).to_contain_text("consumer refusal", timeout=LONG_MS)
+    keep_picture(admin, "dashboard-chaos")
     admin.goto("/orders")
     expect(admin.locator(".chaos-banner")).to_contain_text(f"consumer refusal for {QUEUE}", timeout=LONG_MS)
     expect(admin.locator(".chaos-banner time")).to_contain_text("in ")
-    keep_picture(admin, "dashboard-chaos-banner")
 
     ids = dead_orders(gateway, admin, item, 4)
     expect(admin.locator(".chaos-banner")).to_have_count(0, timeout=LONG_MS)
@@ -97,6 +99,7 @@ def test_a_drill_from_trouble_to_the_way_back(
     admin.get_by_role("button", name="Freeze and send").click()
     yes(admin)
     expect(admin.get_by_text("It goes on while this page is open.")).to_be_visible()
+    expect(admin.locator("#ramp")).to_contain_text(re.compile("[1-9] applied"), timeout=LONG_MS)
     keep_picture(admin, "dashboard-redrive")
 
     # Another one drives along: one of them at a time does a step.
@@ -116,10 +119,28 @@ def test_a_redrive_is_stopped_and_resumed(gateway: Gateway, item: str, admin: Pa
     admin.get_by_label("At most a second").fill("0.2")
     admin.get_by_role("button", name="Freeze and send").click()
     yes(admin)
+    admin.get_by_label("Why it is stopped").fill("the wrong ones")
     admin.get_by_role("button", name="Stop").click()
     expect(admin.locator("#ramp h2")).to_contain_text("stopped")
+    expect(admin.locator("#ramp")).to_contain_text("the wrong ones")
+    expect(admin.get_by_role("button", name="Stop")).to_have_count(0)
     admin.get_by_role("button", name="Resume").click()
     expect(admin.locator("#ramp h2")).to_contain_text("done", timeout=LONG_MS * 2)
+
+
+def test_the_provider_behaves_as_it_is_told(gateway: Gateway, item: str, admin: Page, nothing_on: None) -> None:
+    admin.goto("/admin/chaos")
+    admin.get_by_label("Decline rate").fill("1")
+    admin.get_by_role("button", name="Behave so").click()
+    yes(admin)
+    expect(admin.get_by_text("The provider behaves so from now on")).to_be_visible()
+    expect(admin.locator(".chaos-banner")).to_contain_text("decline rate 1", timeout=LONG_MS)
+    gateway.ended(gateway.order(item, 1), "CANCELLED")
+    admin.get_by_role("button", name="Everything off").click()
+    yes(admin)
+    expect(admin.get_by_label("Decline rate")).to_have_value("0")
+    expect(admin.locator(".chaos-banner")).to_have_count(0, timeout=LONG_MS)
+    gateway.ended(gateway.order(item, 1), "CONFIRMED")
 
 
 def test_letters_are_discarded_with_a_note(gateway: Gateway, item: str, admin: Page, nothing_on: None) -> None:
@@ -127,7 +148,6 @@ def test_letters_are_discarded_with_a_note(gateway: Gateway, item: str, admin: P
     admin.goto(f"/admin/dead-letters/{QUEUE}?error=chaos_refusal")
     admin.locator(".letter summary").first.click()
     expect(admin.get_by_label("Body").first).to_contain_text("items")
-    keep_picture(admin, "dashboard-letters")
     admin.get_by_label("Choose letter").first.check()
     admin.get_by_label("Why").fill("sent by hand")
     admin.get_by_role("button", name="Discard").click()
@@ -136,6 +156,7 @@ def test_letters_are_discarded_with_a_note(gateway: Gateway, item: str, admin: P
     expect(read_log(admin, "discard_dead_letters")).to_contain_text("sent by hand")
 
 
+@pytest.mark.picture
 def test_the_board_leads_to_an_order_that_is_helped_on(gateway: Gateway, item: str, admin: Page) -> None:
     order_id = gateway.order(item, 1, userId="user-1")
     gateway.ended(order_id, "CONFIRMED")
@@ -157,13 +178,15 @@ def test_the_books_are_compared_to_the_end(gateway: Gateway, item: str, admin: P
     admin.get_by_label("What changed in").select_option("all there is")
     admin.get_by_role("button", name="Compare").click()
     expect(admin.locator("#pass strong")).to_be_visible(timeout=LONG_MS)
-    keep_picture(admin, "dashboard-reconcile")
     expect(admin.locator("#pass")).to_contain_text("orders,")
 
 
+@pytest.mark.picture
 def test_the_overview_counts_what_is_placed(gateway: Gateway, item: str, admin: Page) -> None:
-    for _ in range(3):
-        gateway.ended(gateway.order(item, 1), "CONFIRMED")
+    for number in range(8):
+        is_good = number % 4 > 0
+        method = "tok_success" if is_good else "tok_insufficient_funds"
+        gateway.ended(gateway.order(item, 1, paymentMethod=method), "CONFIRMED" if is_good else "CANCELLED")
     admin.goto("/admin")
     expect(admin.locator("svg.sparkline")).to_have_count(6)
     expect(admin.get_by_text("orders looked at")).to_be_visible()

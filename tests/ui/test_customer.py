@@ -19,6 +19,7 @@ SETTINGS = {"MANUAL_PAYMENT_TTL_S": "120"}
 
 GOOD_CARD, DECLINED_CARD = "4242 4242 4242 4242", "4000 0000 0000 0002"
 MISTYPED = "4242 4242 4242 4241"
+SHELF = (("A cast iron teapot", "49.00", 3), ("Six tea spoons", "24.00", 40), ("Sencha, 100 g", "11.80", 0))
 ORDER_PAGE = re.compile(r"/orders/[0-9a-f-]{36}$")
 
 
@@ -74,7 +75,12 @@ def sent_to_us(page: Page, dashboard_url: str) -> list[str]:
 
 
 class TestPayingNow:
-    def test_from_the_shelf_to_a_confirmed_order(self, log_in: Any, dashboard_url: str, item: str) -> None:
+    @pytest.mark.picture
+    def test_from_the_shelf_to_a_confirmed_order(
+        self, gateway: Gateway, log_in: Any, dashboard_url: str, item: str
+    ) -> None:
+        for name, price, on_hand in SHELF:
+            gateway.product(on_hand, name=name, price=price)
         page = log_in(Role.USER)
         keep_picture(page, "dashboard-shop")
         put_into_cart(page, item)
@@ -83,7 +89,6 @@ class TestPayingNow:
         quantity.fill("3")
         quantity.press("Enter")
         expect(page.get_by_text("30.00").first).to_be_visible()
-        keep_picture(page, "dashboard-cart")
         page.get_by_role("link", name="Check out").click()
         sent = sent_to_us(page, dashboard_url)
 
@@ -134,7 +139,6 @@ class TestPayingLater:
 
         expect(page.locator(".countdown")).to_have_text(re.compile("^in "))
         page.get_by_role("button", name=DECLINED_CARD).click()
-        keep_picture(page, "dashboard-pay")
         pay_button(page).click()
         # Nobody touches the page: it is told.
         expect(page.get_by_text("Declined: card declined.")).to_be_visible()

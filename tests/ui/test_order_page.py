@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from harness.gateway import Gateway, key
 from playwright.sync_api import Page, expect
 from ui_pages import keep_picture
@@ -44,6 +45,7 @@ def arrow(page: Page, event: str) -> Any:
 
 
 class TestWatching:
+    @pytest.mark.picture
     def test_two_people_see_the_saga_grow(self, gateway: Gateway, item: str, log_in: Any) -> None:
         order_id = placed(gateway, item, paymentMode="manual")
         customer, seller = log_in(Role.USER), log_in(Role.SELLER)
@@ -60,6 +62,7 @@ class TestWatching:
             expect(arrow(page, "ORDER_CONFIRMED")).to_be_visible()
         keep_picture(customer, "dashboard-order")
 
+    @pytest.mark.picture
     def test_a_declined_payment_is_seen_to_be_undone(self, gateway: Gateway, item: str, log_in: Any) -> None:
         order_id = placed(gateway, item, paymentMethod="tok_insufficient_funds")
         page = log_in(Role.USER)

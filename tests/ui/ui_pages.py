@@ -13,13 +13,20 @@ from playwright.sync_api import Page
 
 _AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text(encoding="utf-8")
 _SHOTS = os.environ.get("ORDERSAGA_SCREENSHOTS")
+MOST_PICTURE_BYTES, HIGHEST_PICTURE = 200_000, 1_280
 _SERIOUS = ("serious", "critical")
 
 
 def keep_picture(page: Page, name: str) -> None:
-    """When ORDERSAGA_SCREENSHOTS names a folder."""
+    """When ORDERSAGA_SCREENSHOTS names a folder: the upper part of the page, without messages."""
     if _SHOTS is not None:
-        page.screenshot(path=Path(_SHOTS) / f"{name}.png", full_page=True)
+        toasts = page.locator("[data-toasts]")
+        toasts.evaluate("toasts => (toasts.hidden = true)")
+        width, height = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]")
+        clip: Any = {"x": 0, "y": 0, "width": width, "height": min(height, HIGHEST_PICTURE)}
+        taken = page.screenshot(path=Path(_SHOTS) / f"{name}.png", full_page=True, clip=clip)
+        toasts.evaluate("toasts => (toasts.hidden = false)")
+        assert len(taken) < MOST_PICTURE_BYTES, name
 
 
 def serious_findings(page: Page) -> list[str]:

@@ -363,6 +363,13 @@ class TestRedrives:
         assert 'role="alert"' in page
         assert 'hx-trigger="load delay:5000ms"' in page
 
+    def test_one_is_stopped_with_a_note(self, browser: Browser, services: AuditServices) -> None:
+        services.answers["order_service.stop_redrive"] = {"redrive": REDRIVE, "replayed": False}
+        assert f'action="/admin/redrives/{RUN}/stop"' in browser.get(f"/admin/redrives/{RUN}?drive=yes").text
+        browser.post(f"/admin/redrives/{RUN}/stop", seen_on=f"/admin/redrives/{RUN}", note="wrong queue")
+        (said,) = asked(services, "stop_redrive")
+        assert (said["run_id"], said["note"]) == (RUN, "wrong queue")
+
     def test_one_that_has_ended_is_left_alone(self, browser: Browser, services: AuditServices) -> None:
         services.answers["order_service.get_redrive"] = {**REDRIVE, "state": "STOPPED", "reason": "failed_again"}
         page = browser.get(f"/admin/redrives/{RUN}?drive=yes").text
@@ -427,6 +434,15 @@ class TestChaos:
         "remainingS": 9.0,
     }
 
+    SETTING: ClassVar[Any] = {
+        "name": "failure_rate",
+        "value": 0.5,
+        "default": 0,
+        "least": 0,
+        "most": 1,
+        "meaning": "calls that fail",
+    }
+
     def test_is_seen_on_every_page_of_an_operator(self, browser: Browser, services: AuditServices) -> None:
         mark = {"kind": "relay_pause", "target": "order_service", "until": AT}
         services.answers["order_service.health"] = {"database": "up", "broker": "up", "chaos": [mark]}
@@ -459,6 +475,36 @@ class TestChaos:
         assert "drill" in answer.text
         assert asked(services, "set_chaos") == []
 
+    def test_the_providers_behaviour_is_changed_where_the_page_was(
+        self, browser: Browser, services: AuditServices
+    ) -> None:
+        services.answers["payment_service.change_provider_behaviour"] = {"behaviour": []}
+        fields = {
+            "failure_rate": "0.25",
+            "before:failure_rate": "0",
+            "latency_ms": "900",
+            "before:latency_ms": "0",
+            "slow_ms": "3000",
+            "before:slow_ms": "3000",
+        }
+        answer = browser.post("/admin/chaos/provider", seen_on="/admin/chaos", **fields)
+        assert answer.headers["Location"] == "/admin/chaos"
+        (said,) = asked(services, "change_provider_behaviour")
+        assert said["changes"] == {"failure_rate": 0.25, "latency_ms": 900}
+
+    def test_a_behaviour_that_makes_no_sense_is_marked(self, browser: Browser, services: AuditServices) -> None:
+        services.answers["payment_service.provider_behaviour"] = {"behaviour": [self.SETTING]}
+        fields = {"failure_rate": "2", "before:failure_rate": "0.5"}
+        answer = browser.post("/admin/chaos/provider", seen_on="/admin/chaos", **fields)
+        assert answer.status_code == 422
+        assert 'is-invalid" id="field-failure_rate" name="failure_rate" type="number" value="2"' in answer.text
+        assert asked(services, "change_provider_behaviour") == []
+
+    def test_an_unusual_behaviour_is_in_the_banner(self, browser: Browser, services: AuditServices) -> None:
+        assert "unusually" not in browser.get("/admin/chaos/banner").text
+        services.answers["payment_service.provider_behaviour"] = {"behaviour": [self.SETTING]}
+        assert "failure rate 0.5" in browser.get("/admin/chaos/banner").text
+
     def test_is_switched_off(self, browser: Browser, services: AuditServices) -> None:
         services.answers |= {f"{name}.clear_chaos": [] for name in ALL_SERVICES}
         services.answers["order_service.clear_chaos"] = [self.SWITCH]
@@ -478,6 +524,32 @@ class TestAudit:
         said = asked(services, "list_audit")
         assert [(one["actor"], one["object_type"]) for one in said] == [("ada", "order")] * 2
         assert browser.get("/admin/audit?format=csv").text.startswith("at,service,actor")
+
+
+class TestFiles:
+    """Every table is a CSV file too."""
+
+    @pytest.mark.parametrize(
+        ("path", "first"),
+        [
+            ("/admin/chaos?format=csv", "kind,target,amount"),
+            ("/admin/health?format=csv", "service,status"),
+            ("/admin/redrives/forecast?format=csv", "queue,eventId"),
+            ("/admin/dead-letters?format=csv", "consumer,event"),
+            (f"/admin/dead-letters/{QUEUE}?format=csv", "id,eventId"),
+            ("/admin/redrives?format=csv", "id,state"),
+        ],
+    )
+    def test_it_has_a_title_row_and_the_rows(
+        self, path: str, first: str, browser: Browser, services: AuditServices, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(admin.redrives, "forecast", lambda _said: {"matching": 1, "letters": [{"queue": QUEUE}]})
+        services.answers["order_service.list_chaos"] = [TestChaos.SWITCH]
+        answer = browser.get(path)
+        assert answer.headers["Content-Type"].startswith("text/csv")
+        title, *rows = answer.text.splitlines()
+        assert title.startswith(first)
+        assert len(rows) >= 1
 
 
 class TestHealth:

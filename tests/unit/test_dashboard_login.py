@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
 import pytest
+from flask import url_for
 from harness.dashboard import NAMES, Browser, logged_in
 from harness.services import FakeServices
+from werkzeug.test import TestResponse
 
+from gateway.access import access_of, is_page
+from gateway.auth.accounts import DEVELOPMENT_ACCOUNTS, DEVELOPMENT_PASSWORDS, Account, Accounts
 from gateway.auth.sessions import COOKIE
-from shared.identity import Role
+from gateway.dashboard.navigation import ENTRIES
+from shared.identity import Identity, Role
 
+# Of somebody else, whose password is known; making one takes a while.
+A_HASH, A_PASSWORD = DEVELOPMENT_ACCOUNTS[1].password_hash, DEVELOPMENT_PASSWORDS["seller-1"]
 NO_ORDERS = {"orders": [], "nextCursor": None}
 
 
@@ -78,7 +89,51 @@ class TestSession:
         assert browser.get("/orders").status_code == 303
 
 
+class TestChangedAccounts:
+    """Given a session, and then a gateway that has read other accounts with the same key."""
+
+    ADA = Account(identity=Identity(subject="ada", roles=frozenset({Role.USER})), name="ada@x", password_hash=A_HASH)
+
+    def after(self, services: FakeServices, *accounts: Account) -> TestResponse:
+        before = Browser(services, accounts=Accounts([self.ADA]))
+        assert before.log_in(username="ada@x", password=A_PASSWORD).status_code == 303
+        cookie = before.client.get_cookie(COOKIE)
+        assert cookie is not None
+        later = Browser(services, accounts=Accounts(accounts))
+        later.client.set_cookie(COOKIE, cookie.value)
+        return later.get("/orders")
+
+    def test_it_goes_on_where_nothing_is_different(self, services: FakeServices) -> None:
+        renamed = replace(self.ADA, name="countess@x")
+        assert self.after(services, renamed).status_code == 200
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"identity": Identity(subject="ada", roles=frozenset({Role.ADMIN}))},
+            {"identity": Identity(subject="ada", roles=frozenset({Role.USER, Role.SELLER}), seller_id="s1")},
+            {"password_hash": DEVELOPMENT_ACCOUNTS[0].password_hash},
+        ],
+    )
+    def test_it_is_over_once_roles_or_password_are_others(self, change: Any, services: FakeServices) -> None:
+        answer = self.after(services, replace(self.ADA, **change))
+        assert (answer.status_code, answer.headers["Location"]) == (303, "/login?next=/orders")
+
+    def test_it_is_over_once_the_account_is_gone(self, services: FakeServices) -> None:
+        assert self.after(services, DEVELOPMENT_ACCOUNTS[0]).status_code == 303
+
+
 class TestForms:
+    @pytest.mark.parametrize("role", list(Role))
+    def test_every_one_of_them_is_refused_without_its_token(self, role: Role, services: FakeServices) -> None:
+        browser = logged_in(role, services)
+        actions = actions_of(browser, role)
+        services.calls.clear()
+        assert len(actions) > 2
+        for path in actions:
+            assert browser.client.post(path, data={"note": "forged"}).status_code == 400, path
+        assert services.calls == []
+
     def test_without_their_token_do_nothing(self, services: FakeServices) -> None:
         browser = logged_in(Role.USER, services)
         assert browser.client.post("/logout").status_code == 400
@@ -87,6 +142,27 @@ class TestForms:
     def test_from_another_visitor_do_nothing(self, services: FakeServices) -> None:
         browser, other = logged_in(Role.USER, services), logged_in(Role.USER, services)
         assert browser.client.post("/logout", data={"csrf_token": other.form_token("/orders")}).status_code == 400
+
+
+class TestNavigation:
+    @pytest.mark.parametrize("role", list(Role))
+    def test_everybody_has_a_first_page_and_ways_to_theirs_only(self, role: Role, services: FakeServices) -> None:
+        browser = logged_in(role, services)
+        app = browser.client.application
+        theirs = [entry.endpoint for entry in ENTRIES if entry.role is role]
+        assert browser.get("/").status_code == 302
+        assert len(theirs) >= 3
+        assert all(role in (access_of(app.view_functions[endpoint]) or ()) for endpoint in theirs)
+
+    def test_whoever_is_two_things_gets_each_page_once(self, services: FakeServices) -> None:
+        both = Identity(subject="ada", roles=frozenset({Role.USER, Role.SELLER}), seller_id="s1")
+        account = Account(identity=both, name="ada@x", password_hash=A_HASH)
+        browser = Browser(services, accounts=Accounts([account]))
+        browser.log_in(username="ada@x", password=A_PASSWORD)
+        page = browser.get("/orders").text
+        assert page.count('href="/orders"') == 1
+        assert 'href="/shop"' in page
+        assert 'href="/seller/products"' in page
 
 
 class TestPages:
@@ -106,6 +182,16 @@ class TestPages:
         assert len(answer.data) < 100_000
         assert browser.get(address.replace("/static/", "/static/0")).status_code == 404
 
+    def test_where_there_is_none_browsers_get_one_and_programs_a_problem(self, services: FakeServices) -> None:
+        browser = logged_in(Role.USER, services)
+        for_people = browser.get("/nowhere", headers={"Accept": "text/html,*/*;q=0.8"})
+        assert for_people.status_code == 404
+        assert "There is no such page" in for_people.text
+        assert "script-src 'self';" in for_people.headers["Content-Security-Policy"]
+        for path, accepted in (("/nowhere", "*/*"), ("/api/v1/nowhere", "text/html")):
+            answer = browser.get(path, headers={"Accept": accepted})
+            assert answer.content_type == "application/problem+json"
+
     def test_a_list_is_a_csv_file_too(self, services: FakeServices) -> None:
         services.answers["order_service.list_orders"] = {
             "orders": [{"id": "o1", "status": "PENDING", "userId": "=cmd()"}],
@@ -114,3 +200,13 @@ class TestPages:
         answer = logged_in(Role.USER, services).get("/orders?format=csv")
         assert answer.headers["Content-Type"].startswith("text/csv")
         assert answer.text.splitlines()[1] == "o1,,PENDING,,,'=cmd(),,"
+
+
+def actions_of(browser: Browser, role: Role) -> list[str]:
+    """Paths of all forms that ``role`` may send, with ids that may be ids."""
+    app = browser.client.application
+    rules = [rule for rule in app.url_map.iter_rules() if "POST" in (rule.methods or ())]
+    pages = [(rule, app.view_functions[rule.endpoint]) for rule in rules]
+    theirs = [rule for rule, view in pages if is_page(view) and role in (access_of(view) or ())]
+    with app.test_request_context():
+        return [url_for(rule.endpoint, **dict.fromkeys(rule.arguments, str(uuid4()))) for rule in theirs]

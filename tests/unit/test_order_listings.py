@@ -14,7 +14,7 @@ from order_service.board import DONE, SHIPMENT, Actor, awaited, expected, step_o
 from order_service.deadlines import Rules, Wait, resolved, scheduled
 from order_service.listings import follow_orders, list_orders
 from order_service.saga_requests import _answers, list_sagas
-from order_service.search import prefix_range
+from order_service.search import prefix_range, tail
 from order_service.settings import Settings
 from order_service.states import CancelReason, Flag, Money, Order, OrderStatus, Stock
 from shared.config import Source
@@ -119,6 +119,13 @@ class TestIds:
     @pytest.mark.parametrize("sought", [ID[:7], "user-1", "0192f3a1b2-c3", "-" * 8, ID + "0", "0192f3a1--", "0192f3ag"])
     def test_what_begins_no_id_finds_none(self, sought: str) -> None:
         assert prefix_range(sought) is None
+
+    @pytest.mark.parametrize(
+        ("sought", "found"),
+        [(ID[-8:], ID[-8:]), (ID[-8:].upper(), ID[-8:]), (ID[-7:], None), (ID[-9:], None), ("user-123", None)],
+    )
+    def test_the_end_that_lists_show_finds_it(self, sought: str, found: str | None) -> None:
+        assert tail(sought) == found
 
     def test_another_beginning_does_not(self) -> None:
         found = prefix_range("0192f3a2")

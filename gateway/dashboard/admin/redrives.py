@@ -18,7 +18,7 @@ from gateway.admin.redrives import forecast, freeze
 from gateway.dashboard.admin.asking import asked, checked, given, words_of
 from gateway.dashboard.forms import whole
 from gateway.dashboard.pages import PageBlueprint, done, posted_key, render
-from gateway.dashboard.tables import csv_of_all, wants_csv
+from gateway.dashboard.tables import csv_of_all, csv_response, wants_csv
 from gateway.paths import as_uuid
 from gateway.request_id import request_id
 from gateway.services import ORDER_SERVICE, services
@@ -41,6 +41,7 @@ _LETTER_COLUMNS = (
     "reason",
     "failedAt",
 )
+_VERDICT_COLUMNS = ("queue", "eventId", "type", "reason", "failedAt", "verdict", "decision", "id")
 _AT_ONCE = 25
 WATCHED_EVERY_S = 2
 AGAIN_AFTER_S = 5
@@ -74,8 +75,11 @@ def new() -> Response:
 def foresee() -> Response:
     """A part of the form's page: what would happen to each letter, asked of its consumer."""
     wanted = given(request.args, *_FILTERS)
-    found = asked(lambda: forecast(checked(DryRun(), {"filter": wanted, "limit": MOST_FORESEEN})))
-    return render("admin/_forecast.html", forecast=found.value, trouble=found.trouble)
+    if wants_csv():
+        return csv_response("verdicts", _VERDICT_COLUMNS, _forecast(wanted)["letters"])
+    found = asked(lambda: _forecast(wanted))
+    csv = url_for(".foresee", **wanted, format="csv")
+    return render("admin/_forecast.html", forecast=found.value, trouble=found.trouble, csv=csv)
 
 
 @blueprint.action("", Role.ADMIN)
@@ -164,6 +168,11 @@ def _wanted() -> dict[str, Any]:
     pace |= {name: whole(text) for name, text in given(said, "first", "most").items()}
     most = {"max": whole(said["max"])} if said.get("max", "").strip() else {}
     return {"filter": given(said, *_FILTERS), "pace": pace, **most}
+
+
+def _forecast(wanted: dict[str, Any]) -> dict[str, Any]:
+    foreseen: dict[str, Any] = forecast(checked(DryRun(), {"filter": wanted, "limit": MOST_FORESEEN}))
+    return foreseen
 
 
 def _number(text: str) -> float | str:

@@ -13,11 +13,10 @@ from gateway.admin.schemas import SAGA_ACTORS, SAGA_STATES, SAGA_STEPS
 from gateway.dashboard.admin.asking import asked, given, in_utc
 from gateway.dashboard.pages import PageBlueprint, done, posted_key, refused, render
 from gateway.dashboard.tables import csv_of_all, wants_csv
-from gateway.paths import as_uuid
+from gateway.paths import as_order_id
 from gateway.request_id import request_id
 from gateway.schemas import ORDER_STATUSES
 from gateway.services import ORDER_SERVICE, services
-from shared.errors import OrderNotFound
 from shared.identity import Role
 
 blueprint = PageBlueprint("saga_board", __name__, url_prefix="/admin/sagas")
@@ -70,7 +69,7 @@ def board() -> Response:
 @blueprint.page("/<order_id>/expected", Role.ADMIN)
 def expected(order_id: str) -> Response:
     """A part of the order's page: whose turn it is, and what may still come."""
-    found = asked(lambda: services().call(ORDER_SERVICE, "get_saga", order_id=_id(order_id)))
+    found = asked(lambda: services().call(ORDER_SERVICE, "get_saga", order_id=as_order_id(order_id)))
     return render("admin/_expected.html", saga=found.value, trouble=found.trouble)
 
 
@@ -83,7 +82,7 @@ def help_on(order_id: str) -> Response:
     services().call(
         ORDER_SERVICE,
         f"{what}_saga",
-        order_id=_id(order_id),
+        order_id=as_order_id(order_id),
         note=request.form.get("note", "").strip(),
         idempotency_key=f"{what}:{posted_key()}",
         correlation_id=request_id(),
@@ -99,7 +98,3 @@ def _page(wanted: dict[str, Any], cursor: str | None, limit: int) -> Any:
 def _rows_and_next(wanted: dict[str, Any], cursor: str | None) -> tuple[list[dict[str, Any]], str | None]:
     page = _page(wanted, cursor, _FOR_A_FILE)
     return page["sagas"], page["nextCursor"]
-
-
-def _id(text: str) -> str:
-    return as_uuid(text, OrderNotFound("There is no order with this id"))

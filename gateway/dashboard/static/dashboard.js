@@ -56,9 +56,11 @@
   const dialog = document.querySelector("[data-confirmation]");
   document.addEventListener("submit", (event) => {
     const form = event.target;
-    if (!form.dataset.confirm || form.dataset.confirmed) return;
+    // A form asks for all of its buttons, or one of them for itself.
+    const question = event.submitter?.dataset.confirm ?? form.dataset.confirm;
+    if (!question || form.dataset.confirmed) return;
     event.preventDefault();
-    dialog.querySelector("p").textContent = form.dataset.confirm;
+    dialog.querySelector("p").textContent = question;
     dialog.returnValue = "no";
     dialog.onclose = () => {
       if (dialog.returnValue !== "yes") return;
@@ -79,12 +81,25 @@
     if (event.persisted) location.reload();
   });
 
+  // Browsers give the clipboard to pages over HTTPS and to those of this machine; for others there is the old way.
+  const copied = async (button) => {
+    const text = button.dataset.copy;
+    try {
+      await navigator.clipboard.writeText(text);
+      return true;
+    } catch {
+      const field = Object.assign(document.createElement("textarea"), { value: text, readOnly: true });
+      button.after(field);
+      field.select();
+      const isDone = document.execCommand("copy");
+      field.remove();
+      button.focus();
+      return isDone;
+    }
+  };
   document.addEventListener("click", async (event) => {
     const copy = event.target.closest("[data-copy]");
-    if (copy) {
-      await navigator.clipboard.writeText(copy.dataset.copy);
-      toast("Copied");
-    }
+    if (copy) (await copied(copy)) ? toast("Copied") : toast("This browser does not let pages copy.", "danger");
     if (event.target.closest("[data-theme-switch]")) {
       const next = document.documentElement.dataset.bsTheme === "dark" ? "light" : "dark";
       localStorage.setItem("theme", next);
@@ -92,13 +107,28 @@
     }
   });
 
+  // Several at once: all of a table, or none.
+  document.querySelectorAll("[data-choose-all]").forEach((all) => {
+    const boxes = [...all.closest("[data-choosable]").querySelectorAll("tbody input[type=checkbox]")];
+    all.hidden = false;
+    all.addEventListener("change", () => boxes.forEach((box) => (box.checked = all.checked)));
+    boxes.forEach((box) => box.addEventListener("change", () => (all.checked = boxes.every((other) => other.checked))));
+  });
+
   // A menu goes when somebody is done with it.
   const closeMenus = (but) => document.querySelectorAll("[data-closes][open]").forEach((menu) => menu !== but && (menu.open = false));
   document.addEventListener("click", (event) => closeMenus(event.target.closest("[data-closes]")));
   document.addEventListener("keydown", (event) => event.key === "Escape" && closeMenus());
 
-  document.addEventListener("htmx:responseError", () => toast("That did not work; the page may be out of date.", "danger"));
-  document.addEventListener("htmx:sendError", () => toast("The server cannot be reached.", "danger"));
+  const OUT_OF_DATE = "That did not work; the page may be out of date.";
+  const OUT_OF_REACH = "The server cannot be reached; trying again.";
+  document.addEventListener("htmx:responseError", () => toast(OUT_OF_DATE, "danger"));
+  document.addEventListener("htmx:sendError", () => toast(OUT_OF_REACH, "danger"));
+  // What has passed is not said any longer.
+  document.addEventListener("htmx:afterOnLoad", (event) => {
+    if (!event.detail.successful) return;
+    document.querySelectorAll("[data-toast]").forEach((shown) => shown.textContent === OUT_OF_REACH && shown.remove());
+  });
   document.addEventListener("htmx:afterSwap", (event) => showTimes(event.target));
   const live = document.querySelector("[data-live-state]");
   document.addEventListener("htmx:sseError", () => live && (live.hidden = false));
