@@ -108,11 +108,11 @@ def _paid(play: Play, item: str, units: int, what: str) -> list[str]:
 
 
 def _expect_endings(play: Play, units: int, early: Sequence[str], later: Sequence[str], lapsing: Sequence[str]) -> None:
-    play.expect("early orders", {_EXPIRED: units}, play.statuses(early))
+    play.expect_counts("early orders", {_EXPIRED: units}, play.statuses(early))
     refunded = play.books.rows("payment", _SHARES, (list(early),))[0][0]
     play.expect("given back to them", f"{10 * units}.00", refunded)
-    play.expect("later orders", {"CONFIRMED": units}, play.statuses(later))
-    play.expect("orders whose goods nobody took", {"CONFIRMED": units}, play.statuses(lapsing))
+    play.expect_counts("later orders", {"CONFIRMED": units}, play.statuses(later))
+    play.expect_counts("orders whose goods nobody took", {"CONFIRMED": units}, play.statuses(lapsing))
     play.until(lambda: _count(play, _HELD_TWICE, lapsing) == units, "their goods are held again")
     play.expect("held again, as a second generation", units, _count(play, _HELD_TWICE, lapsing))
 

@@ -117,12 +117,20 @@ class Play(Script):
         """ "CANCELLED (out_of_stock)" → how many of these."""
         return dict(self.books.rows("order", _STATUSES, (list(order_ids),)))
 
+    def expect_counts(self, what: str, expected: Mapping[str, int], seen: Mapping[str, int]) -> None:
+        """ "180 CANCELLED (out_of_stock), 20 CONFIRMED"; what is expected 0 times may be missing."""
+        self.expect(what, _counted(expected), _counted(seen))
+
     def all_are(self, order_ids: Sequence[str], status: str) -> bool:
         return self.statuses(order_ids) == {status: len(order_ids)}
 
     def charged(self, order_ids: Sequence[str]) -> int:
         """For how many of them the money is taken, whoever knows of it by now."""
         return int(self.books.rows("payment", _CHARGED, (list(order_ids),))[0][0])
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()) if count) or "none"
 
 
 _STATUSES = """

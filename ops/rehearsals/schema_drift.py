@@ -21,6 +21,7 @@ from ops.scenarios.script import types, words
 _EVENT, _EXCHANGE = "PAYMENT_SUCCESS", "payment_service.events"
 _CONSUMERS = ("inventory_service", "order_service")
 _AT_MOST_S = 600.0
+_SHOWN = 80
 _NOTE = "rehearsal: a drifted copy; the event itself follows"
 _RECORDED = """
 select event_id::text, correlation_id, causation_id::text, occurred_at, payload from outbox
@@ -115,7 +116,7 @@ def _not_registered(play: Play, drifts: list[Drift]) -> None:
         play.expect(f"{drift.name}: order", "RESERVED", words(play.order(drift.order_id)))
         play.expect(f"{drift.name}: dry run", ["invalid"] * len(_CONSUMERS), _verdicts(play, drift))
     rows = [
-        [letter["queue"], letter["reason"], str(letter["error"])[:70]]
+        [letter["queue"], letter["reason"], str(letter["error"]).partition(": ")[2][:_SHOWN]]
         for drift in drifts
         for letter in _letters(play, drift)
     ]

@@ -105,4 +105,7 @@ def _metrics(before: Measured, after: Measured) -> Table:
 
 
 def _number(value: Decimal | float | int) -> str:
-    return str(value) if isinstance(value, Decimal | int) else f"{value:,.10g}".replace(",", "")
+    """A counter is whole, also where it comes as a float; a share need not be exact."""
+    if isinstance(value, Decimal | int):
+        return str(value)
+    return f"{value:.0f}" if value == int(value) else f"{value:.3f}"

@@ -38,13 +38,13 @@ def play(play: Play) -> Conclusion:
     held = [one.document["id"] for one in granted if one.status == 201]
     try:
         expected = {"201": units, "409 out_of_stock": count - units}
-        play.expect("answers", {name: number for name, number in expected.items() if number}, statuses(granted))
+        play.expect_counts("answers", expected, statuses(granted))
         play.expect("stock", stock(units, units), play.stock(item))
         play.grid("from the moment a request was due to its answer", HEADINGS, _latencies(granted))
     finally:
         play.step(f"{len(held)} reservations are released again")
         released = _release(play, held)
-    play.expect("released", {"200": units}, statuses(released))
+    play.expect_counts("released", {"200": units}, statuses(released))
     play.expect("stock", stock(units, 0), play.stock(item))
     repeated = sum(one.requests - 1 for one in granted)
     play.facts |= {"reservations": count, "granted": len(held), "askedAgain": repeated}
