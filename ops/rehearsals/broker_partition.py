@@ -87,7 +87,8 @@ def _parted(play: Play, cluster: BrokerCluster, node: ClusterNode, asking: Askin
 
 def _majority(cluster: BrokerCluster, node: ClusterNode) -> str:
     others = [other for other in cluster.nodes if other.name != node.name]
-    return "serve" if all(other.is_running for other in others) else "one of them does not answer"
+    is_so = holds_within(lambda: all(other.is_running for other in others), timeout_s=_ANSWERED_WITHIN_S)
+    return "serve" if is_so else "one of them does not answer"
 
 
 def _healed(play: Play, cluster: BrokerCluster, node: ClusterNode) -> str:
