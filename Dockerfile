@@ -18,6 +18,7 @@ COPY gateway gateway
 COPY shared shared
 COPY ops ops
 COPY rabbitmq rabbitmq
+COPY docs/asyncapi.json docs/asyncapi.json
 # Nothing is written at run time, so that the root file system can be read-only: what Python would write is made here.
 ENV PATH=/venv/bin:$PATH PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 RUN python -m compileall -q /app

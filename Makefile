@@ -75,20 +75,28 @@ soak: $(READY) ## An hour of half load and random faults: does anything grow? (A
 	$(BIN)/python -m tests.faults --soak $(ARGS)
 
 .PHONY: check format
-check: $(READY) ## Lint, formatting, types, walls between packages, declared choreography
+check: $(READY) ## Lint, formatting, types, walls between packages, declared choreography, released event schemas
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict $(PACKAGES)
 	$(BIN)/lint-imports
+	$(BIN)/python -m shared.event_contracts check
 	$(BIN)/python -m shared.choreography check
 
 format: $(READY) ## Format the code and sort its imports
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-.PHONY: contract
-contract: $(READY) ## Write rabbitmq/definitions.json and docs/events.md anew from rabbitmq/choreography.yml
+.PHONY: contract schemas board
+contract: $(READY) ## Write rabbitmq/definitions.json, docs/events.md, docs/asyncapi.json… anew from rabbitmq/choreography.yml
 	$(BIN)/python -m shared.choreography write
+
+schemas: $(READY) ## Release the events whose classes say a new version: docs/schemas/<EVENT>/<version> (docs/changing_events.md)
+	$(BIN)/python -m shared.event_contracts write
+	$(BIN)/python -m shared.choreography write
+
+board: $(READY) ## Draw the pictures of /docs/events/board anew (Mermaid by npm, Chromium; for developers)
+	$(BIN)/python -m ops.drawing
 
 .PHONY: bench bench-quick
 bench: $(READY) ## Measure throughput, latency and cost of whole sagas; the last line is JSON (ARGS="--only http")

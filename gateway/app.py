@@ -10,7 +10,20 @@ from collections.abc import Callable
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from gateway import admin, carts, health, inventory, live, metrics, orders, payments, products, psp, reservations
+from gateway import (
+    admin,
+    carts,
+    event_pages,
+    health,
+    inventory,
+    live,
+    metrics,
+    orders,
+    payments,
+    products,
+    psp,
+    reservations,
+)
 from gateway.admin.desk import DeadLetterDesk, register_desk
 from gateway.auth.composition import Authentication, nobody
 from gateway.auth.guard import install_guard
@@ -68,6 +81,7 @@ def create_app(
     if auth.login is not None:
         register_login(app, api, auth.login)
     install_dashboard(app, auth, settings.dashboard)
+    app.register_blueprint(event_pages.blueprint)
     if settings.trusted_proxies:
         _believe_proxies(app, settings.trusted_proxies)
     return app

@@ -25,6 +25,7 @@ from shared.event_schema import (
     positive_money,
     quantity,
     text,
+    whole_number,
 )
 from shared.payment_tokens import PaymentMethod
 
@@ -55,15 +56,16 @@ def _merged(lines: list[Line]) -> tuple[Line, ...]:
 
 
 class InventoryReserved(EventSchema):
+    schema_minor = 1
     order_id = order_id()
-    generation = _units()
+    generation = whole_number(1)
     items = fields.List(fields.Nested(LineSchema), required=True)
-    price = Money(required=True)
+    price = positive_money()
     currency = currency()
     expires_at = Moment(required=True, allow_none=True, data_key="expiresAt")
     user_id = text(data_key="userId")
     payment_method = text(required=False, allow_none=True, data_key="paymentMethod")
-    payment_mode = text(data_key="paymentMode")
+    payment_mode = fields.String(required=True, data_key="paymentMode", validate=validate.OneOf(["auto", "manual"]))
     seller_id = text(required=False, allow_none=True, data_key="sellerId")
 
 
@@ -75,14 +77,14 @@ class InventoryRejected(EventSchema):
 
 class InventoryRefunded(EventSchema):
     order_id = order_id()
-    generation = _units()
+    generation = whole_number(0)
     reason = text()
     items = fields.List(fields.Nested(LineSchema), required=True)
 
 
 class InventoryCommitted(EventSchema):
     order_id = order_id()
-    generation = _units()
+    generation = whole_number(1)
     items = fields.List(fields.Nested(LineSchema), required=True)
 
 
@@ -96,10 +98,10 @@ class InventoryAdjusted(EventSchema):
 
 class ProductUpdated(EventSchema):
     item = text()
-    version = _units()
+    version = whole_number(1)
     name = text()
     seller_id = text(data_key="sellerId")
-    price = Money(required=True)
+    price = positive_money()
     currency = currency()
     active = fields.Boolean(required=True)
     requires_approval = fields.Boolean(required=True, data_key="requiresApproval")

@@ -44,8 +44,8 @@ class OrderLine(PayloadSchema):
 class OrderCreated(EventSchema):
     order_id = order_id()
     user_id = text(data_key="userId")
-    items = fields.List(fields.Nested(OrderLine), required=True, validate=validate.Length(1))
-    price = Money(required=True)
+    items = fields.List(fields.Nested(OrderLine), required=True, validate=validate.Length(1, MOST_LINES))
+    price = positive_money()
     currency = currency()
     status = fields.String(required=True)
     payment_method = text(required=False, allow_none=True, data_key="paymentMethod")
@@ -81,9 +81,11 @@ class ReturnLine(PayloadSchema):
 class OrderReturned(EventSchema):
     order_id = order_id()
     return_id = fields.UUID(required=True, data_key="returnId")
-    items = fields.List(fields.Nested(ReturnLine), required=True, validate=validate.Length(1))
+    items = fields.List(fields.Nested(ReturnLine), required=True, validate=validate.Length(1, MOST_LINES))
     restock = fields.Boolean(required=True)
-    refund_amount = Money(required=True, data_key="refundAmount")
+    refund_amount = Money(
+        required=True, validate=validate.Range(Decimal(0), error="Must not be negative."), data_key="refundAmount"
+    )
     currency = currency()
 
 

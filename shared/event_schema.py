@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cached_property
@@ -123,11 +124,43 @@ class PayloadSchema(Schema):
         return dumper(self)
 
 
+Payload = dict[str, Any]
+Upcaster = Callable[[Payload], Payload]
+
+
+def unchanged(payload: Payload) -> Payload:
+    """The upcaster of a view that uses nothing of what the next version changed."""
+    return payload
+
+
 class EventSchema(PayloadSchema):
-    """A payload with a version. ``schema_version`` is what a publisher writes."""
+    """A payload with a version.
+
+    ``schema_version``, the major, is what a publisher writes into the header, and what a consumer's view is written
+    for. ``schema_minor`` counts the releases of one major, which read one another; it does not travel.
+    ``upcasters``: older major → pure function from its payload to that of the next one. They are chained.
+    """
 
     schema_version: ClassVar[int] = 1
+    schema_minor: ClassVar[int] = 0
+    upcasters: ClassVar[Mapping[int, Upcaster]] = {}
     readable_versions: ClassVar[tuple[int, ...]] = (1,)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        readable = (*sorted(cls.upcasters), cls.schema_version)
+        if readable != tuple(range(readable[0], cls.schema_version + 1)):
+            raise TypeError(f"{cls.__name__} is of version {cls.schema_version}; upcasters: {sorted(cls.upcasters)}")
+        cls.readable_versions = readable
+
+    def upcast(self, payload: Payload, version: int) -> Payload:
+        """``payload`` of one of the readable versions, as of this one. The one given stays as it came."""
+        if version == self.schema_version:
+            return payload
+        current = deepcopy(payload)
+        for older in range(version, self.schema_version):
+            current = self.upcasters[older](current)
+        return current
 
 
 def load_request(schema: PayloadSchema, value: Any, name: str | None = None) -> Any:

@@ -11,6 +11,9 @@ from shared.choreography.definitions import definitions
 from shared.choreography.events_page import events_page
 from shared.choreography.model import Choreography, ContractBroken, load_choreography
 from shared.choreography.states_page import Table, states_page
+from shared.choreography.storming_page import storming_page
+from shared.event_contracts.asyncapi import asyncapi
+from shared.event_contracts.releases import read_releases
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,6 +24,8 @@ def generated_files() -> dict[Path, str]:
     return {
         ROOT / "rabbitmq" / "definitions.json": json.dumps(definitions(choreography), indent=2) + "\n",
         ROOT / "docs" / "events.md": events_page(choreography),
+        ROOT / "docs" / "asyncapi.json": json.dumps(asyncapi(choreography, read_releases()), indent=2) + "\n",
+        ROOT / "docs" / "event_storming.md": storming_page(choreography),
         ROOT / "docs" / "states.md": states_page(transition_tables(choreography)),
     }
 

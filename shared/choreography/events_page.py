@@ -1,4 +1,4 @@
-"""docs/events.md from the contract: tables, the graph of events, and a sequence diagram per flow.
+"""docs/events.md from the contract: tables, and the graph of events.
 
 Owns: the page's Markdown and Mermaid. Must not know: anything that is not in choreography.yml.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shared.choreography.model import Choreography, Event, Flow, dead_letter_queue, event_exchange, work_queue
+from shared.choreography.model import Choreography, Event, dead_letter_queue, event_exchange, work_queue
 
 _HEADER = """# Events
 
@@ -18,6 +18,13 @@ AMQP properties carry the envelope: `message_id` (event id), `correlation_id` (o
 `app_id` (publisher), headers `causation_id`, `schema_version`, `occurred_at`, `traceparent`.
 """
 
+_FLOWS = """## The flows
+
+[event_storming.md](event_storming.md) draws them, with the commands that start them and what undoes each failure. The
+payloads are in [asyncapi.json](asyncapi.json), in all released versions in [schemas/](schemas/); how to change one is
+told in [changing_events.md](changing_events.md). The gateway shows all of it at `/docs/events`.
+"""
+
 
 def events_page(choreography: Choreography) -> str:
     """The whole page, ending in a newline."""
@@ -25,7 +32,7 @@ def events_page(choreography: Choreography) -> str:
         _HEADER,
         "## Who says what to whom\n\n" + "\n".join(_graph(choreography)),
         "## Every event\n\n" + "\n".join(_table(choreography)),
-        "## The flows\n\n" + "\n\n".join(_sequence(choreography, flow) for flow in choreography.flows),
+        _FLOWS,
         "## Deadlines\n\n" + "\n".join(_deadlines(choreography)),
         "## Retries and dead letters\n\n" + "\n".join(_retries(choreography)),
     ]
@@ -55,18 +62,6 @@ def _rows(event: Event) -> Iterator[str]:
     for consumer in event.consumers:
         answers = ", ".join(consumer.answers) or "nothing"
         yield f"{start} `{work_queue(consumer.service, event.type)}` | {consumer.does} | {answers} |"
-
-
-def _sequence(choreography: Choreography, flow: Flow) -> str:
-    lines = [f"### {flow.name}", "", "```mermaid", "sequenceDiagram"]
-    lines += [f"    participant {service}" for service in choreography.services]
-    for event_type in flow.events:
-        event = choreography.events[event_type]
-        lines += [f"    {event.publisher}->>{c.service}: {event_type}" for c in event.consumers]
-        if not event.consumers:
-            lines.append(f"    {event.publisher}->>{event.publisher}: {event_type}")
-    lines += [f"    Note over {next(iter(choreography.services))}: ends {flow.ends}", "```"]
-    return "\n".join(lines)
 
 
 def _deadlines(choreography: Choreography) -> Iterator[str]:

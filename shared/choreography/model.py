@@ -1,20 +1,23 @@
 """The contract as values: services, events, consumers, queue names.
 
-Owns: parsing choreography.yml and refusing one that contradicts itself.
-Must not know: RabbitMQ's file formats (definitions.py) or Markdown (events_page.py).
+Owns: parsing choreography.yml. Must not know: RabbitMQ's file formats (definitions.py), Markdown (events_page.py), or
+which contracts contradict themselves (consistency.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from shared.choreography.consistency import contradictions
+
 DEFAULT_FILE = Path(__file__).resolve().parents[2] / "rabbitmq" / "choreography.yml"
 RPC_EXCHANGE = "nameko-rpc"
+FORWARD, FAILURE, COMPENSATION = "forward", "failure", "compensation"
 
 
 class ContractBroken(Exception):
@@ -61,13 +64,38 @@ class Event:
     meaning: str
     consumers: tuple[Consumer, ...]
     unconsumed_because: str | None = None
+    kind: str = FORWARD
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """What somebody asks of a service, or the clock or the provider tells it, and the events that may come of it."""
+
+    name: str
+    by: tuple[str, ...]
+    to: str
+    leads_to: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Flow:
+    """``commands``: event → what led to it. ``fails_with``: the event or command from which on all is compensation."""
+
     name: str
     events: tuple[str, ...]
     ends: str
+    commands: Mapping[str, str]
+    fails_with: str | None = None
+
+    @property
+    def compensations(self) -> tuple[str, ...]:
+        """The events that undo: those after a failure, or from a command on that ends an order."""
+        if self.fails_with is None:
+            return ()
+        if self.fails_with in self.events:
+            return self.events[self.events.index(self.fails_with) + 1 :]
+        first = next(number for number, e in enumerate(self.events) if self.commands.get(e) == self.fails_with)
+        return self.events[first:]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +115,9 @@ class Choreography:
     """The whole contract. Everything here was checked by :func:`load_choreography`."""
 
     services: Mapping[str, str]
+    commands: Mapping[str, Command]
     events: Mapping[str, Event]
+    board: Mapping[str, tuple[str, ...]]
     flows: tuple[Flow, ...]
     deadlines: tuple[Deadline, ...]
     retry_delays_s: tuple[int, ...]
@@ -112,14 +142,16 @@ def load_choreography(file: Path = DEFAULT_FILE) -> Choreography:
     raw = yaml.safe_load(file.read_text(encoding="utf-8"))
     choreography = Choreography(
         services={name: body["owns"] for name, body in raw["services"].items()},
+        commands={name: _command(name, body) for name, body in raw["commands"].items()},
         events={name: _event(name, body) for name, body in raw["events"].items()},
-        flows=tuple(Flow(name=f["name"], events=tuple(f["events"]), ends=f["ends"]) for f in raw["flows"]),
+        board={chapter: tuple(events) for chapter, events in raw["board"].items()},
+        flows=tuple(Flow(**{**body, "events": tuple(body["events"])}) for body in raw["flows"]),
         deadlines=tuple(Deadline(status=status, **body) for status, body in raw["deadlines"].items()),
         retry_delays_s=tuple(raw["retry"]["delays_s"]),
         delivery_limit=raw["queues"]["delivery_limit"],
         max_length=raw["queues"]["max_length"],
     )
-    problems = list(_contradictions(choreography))
+    problems = list(contradictions(choreography))
     if problems:
         raise ContractBroken("choreography.yml: " + "; ".join(problems))
     return choreography
@@ -136,46 +168,9 @@ def _event(name: str, body: Mapping[str, Any]) -> Event:
         meaning=body["meaning"],
         consumers=consumers,
         unconsumed_because=body.get("unconsumed_because"),
+        kind=body.get("kind", FORWARD),
     )
 
 
-def _contradictions(choreography: Choreography) -> Iterator[str]:
-    for event in choreography.events.values():
-        if event.publisher not in choreography.services:
-            yield f"{event.type} is published by {event.publisher}, which is no service"
-        if not event.consumers and not event.unconsumed_because:
-            yield f"{event.type} has no consumer and does not say why"
-        for consumer in event.consumers:
-            yield from _consumer_contradictions(choreography, event, consumer)
-    for flow in choreography.flows:
-        yield from (f"flow {flow.name} names unknown {e}" for e in flow.events if e not in choreography.events)
-    yield from _not_in_any_flow_or_answer(choreography)
-
-
-def _consumer_contradictions(choreography: Choreography, event: Event, consumer: Consumer) -> Iterator[str]:
-    if consumer.service not in choreography.services:
-        yield f"{event.type} is consumed by {consumer.service}, which is no service"
-    if consumer.service == event.publisher:
-        yield f"{event.type} is consumed by its own publisher"
-    for answer in consumer.answers:
-        answered = choreography.events.get(answer)
-        if answered is None:
-            yield f"{consumer.service} answers {event.type} with unknown {answer}"
-        elif answered.publisher != consumer.service:
-            yield f"{consumer.service} answers {event.type} with {answer}, which {answered.publisher} publishes"
-
-
-def _not_in_any_flow_or_answer(choreography: Choreography) -> Iterator[str]:
-    """Only events that start something (commands from outside) may come from nowhere."""
-    started_outside = {
-        "ORDER_CREATED",
-        "ORDER_APPROVED",
-        "ORDER_FULFILLED",
-        "ORDER_RETURNED",
-        "INVENTORY_ADJUSTED",
-        "PRODUCT_UPDATED",
-    }
-    answers: Sequence[str] = [a for e in choreography.events.values() for c in e.consumers for a in c.answers]
-    for event_type in choreography.events:
-        if event_type not in answers and event_type not in started_outside:
-            yield f"{event_type} is nobody's answer and nothing starts it"
+def _command(name: str, body: Mapping[str, Any]) -> Command:
+    return Command(name=name, by=tuple(body["by"]), to=body["to"], leads_to=tuple(body["leads_to"]))

@@ -136,7 +136,7 @@ class BatchLane:
         return pairs
 
     def _load(self, delivery: Delivery) -> Received[Any]:
-        return load_event(
+        event = load_event(
             self._entrypoint.event_type,
             self._publisher_of_event,
             self._schema,
@@ -144,6 +144,9 @@ class BatchLane:
             properties=delivery.properties,
             headers=delivery.headers,
         )
+        if (version := event.envelope.schema_version) != self._schema.schema_version:
+            figures.UPCAST.labels(event.envelope.type, str(version)).inc()
+        return event
 
     def _process(self, pairs: list[Pair]) -> None:
         # crash point: consumer.received

@@ -11,6 +11,9 @@ from shared.metrics import SIZES, counter, histogram
 APPLIED = counter(
     "ordersaga_events_applied", "Events whose handler succeeded, those applied before included", ("event",)
 )
+UPCAST = counter(
+    "ordersaga_events_upcast", "Events of an older major version, brought to the one read here", ("event", "version")
+)
 BATCH_SIZE = histogram("ordersaga_event_batch_events", "Events handled together", ("event",), buckets=SIZES)
 BATCH_SECONDS = histogram(
     "ordersaga_event_batch_seconds", "From a batch at hand until all of it is settled", ("event",)

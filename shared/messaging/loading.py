@@ -10,7 +10,7 @@ from typing import Any
 
 from marshmallow import ValidationError
 
-from shared.envelope import Received, decode, read_envelope
+from shared.envelope import Envelope, Received, decode, read_envelope
 from shared.errors import InvalidEnvelope, InvalidPayload, UnknownSchemaVersion
 from shared.event_schema import EventSchema
 from shared.messaging.headers import UNREADABLE_HEADER
@@ -34,7 +34,17 @@ def load_event(
             f"{envelope.type} version {envelope.schema_version}; readable: {schema.readable_versions}"
         )
     payload = decode(body, properties, headers)
+    current = _upcast(schema, payload, envelope)
     try:
-        return Received(envelope=envelope, payload=payload, body=schema.load(payload))
+        return Received(envelope=envelope, payload=payload, body=schema.load(current))
     except ValidationError as error:
         raise InvalidPayload(f"{envelope.type}: {error.messages}", {"errors": error.messages}) from error
+
+
+def _upcast(schema: EventSchema, payload: dict[str, Any], envelope: Envelope) -> dict[str, Any]:
+    try:
+        return schema.upcast(payload, envelope.schema_version)
+    except Exception as error:
+        # An upcaster takes what it needs without asking whether it is there: then the payload is not what it says.
+        said = f"version {envelope.schema_version} does not become {schema.schema_version}"
+        raise InvalidPayload(f"{envelope.type}: {said}: {type(error).__name__}: {error}") from error

@@ -150,7 +150,17 @@ ROWS = (
     Row(request="GET /health/live", statuses=PUBLIC),
     Row(request="GET /health/ready", statuses=PUBLIC),
 )
-AT_THE_ROOT = ("/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json", "/.well-known/jwks.json")
+AT_THE_ROOT = (
+    "/health/live",
+    "/health/ready",
+    "/metrics",
+    "/docs",
+    "/docs/events",
+    "/docs/events/board",
+    "/openapi.json",
+    "/asyncapi.json",
+    "/.well-known/jwks.json",
+)
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 import yaml
 
+from gateway.dashboard import diagram
 from shared.choreography import ContractBroken, load_choreography
 from shared.choreography.__main__ import check, generated_files, main
 from shared.choreography.definitions import definitions
 from shared.choreography.events_page import events_page
-from shared.choreography.model import DEFAULT_FILE
+from shared.choreography.model import COMPENSATION, DEFAULT_FILE, FAILURE
+from shared.choreography.storming_page import storming_page
 
 CHOREOGRAPHY = load_choreography()
 DEFINITIONS = definitions(CHOREOGRAPHY)
@@ -94,6 +96,56 @@ class TestContradictions:
                 "PAYMENT_PENDING is nobody's answer and nothing starts it",
                 id="from nowhere",
             ),
+            pytest.param(
+                lambda raw: raw["commands"]["pay"].update(leads_to=["ORDER_LOST"]),
+                "the command pay leads to unknown ORDER_LOST",
+                id="command to nowhere",
+            ),
+            pytest.param(
+                lambda raw: raw["commands"]["pay"].update(to="order_service"),
+                "the command pay goes to order_service, and PAYMENT_SUCCESS comes from payment_service",
+                id="command to another service",
+            ),
+            pytest.param(
+                lambda raw: raw["commands"]["pay"].update(by=["bank"]),
+                "bank may not pay: nobody knows them",
+                id="command of a stranger",
+            ),
+            pytest.param(
+                lambda raw: raw["events"]["PAYMENT_FAILED"].update(kind="sad"),
+                "PAYMENT_FAILED is of kind sad, which is none of forward, failure, compensation",
+                id="unknown kind",
+            ),
+            pytest.param(
+                lambda raw: raw["flows"][0].update(commands={}),
+                "flow Happy path: nothing before ORDER_CREATED leads to it",
+                id="a flow that begins by itself",
+            ),
+            pytest.param(
+                lambda raw: raw["flows"][0]["commands"].update(ORDER_CREATED="pay"),
+                "flow Happy path: pay does not lead to ORDER_CREATED",
+                id="a flow's wrong command",
+            ),
+            pytest.param(
+                lambda raw: raw["flows"][0]["commands"].update(ORDER_CANCELLED="cancel an order"),
+                "flow Happy path has a command for ORDER_CANCELLED, which is not in it",
+                id="a command for what is not in the flow",
+            ),
+            pytest.param(
+                lambda raw: raw["flows"][0].update(fails_with="PAYMENT_FAILED"),
+                "flow Happy path fails with PAYMENT_FAILED, which is not in it",
+                id="a failure from elsewhere",
+            ),
+            pytest.param(
+                lambda raw: raw["board"]["Payment"].remove("PAYMENT_PENDING"),
+                "PAYMENT_PENDING is on the board 0 times, and should be once",
+                id="not on the board",
+            ),
+            pytest.param(
+                lambda raw: raw["board"]["Payment"].append("ORDER_LOST"),
+                "the board names unknown ORDER_LOST",
+                id="unknown on the board",
+            ),
         ],
     )
     def test_each_is_named(self, tmp_path: Path, change: Callable[[dict[str, Any]], Any], said: str) -> None:
@@ -137,14 +189,34 @@ class TestGeneratedFiles:
         assert main(arguments) == 2
         assert "write|check" in capsys.readouterr().err
 
-    def test_the_page_shows_every_event_flow_and_deadline(self) -> None:
+    def test_the_page_shows_every_event_and_deadline(self) -> None:
         page = events_page(CHOREOGRAPHY)
         for event in CHOREOGRAPHY.events.values():
             assert f"| {event.type} |" in page
-        for flow in CHOREOGRAPHY.flows:
-            assert f"### {flow.name}" in page
         for deadline in CHOREOGRAPHY.deadlines:
             assert f"`{deadline.setting}`" in page
+
+    def test_the_storming_page_shows_every_command_flow_and_failure(self) -> None:
+        page = storming_page(CHOREOGRAPHY)
+        for command in CHOREOGRAPHY.commands:
+            assert f"| {command} |" in page
+        for flow in CHOREOGRAPHY.flows:
+            assert f"### {flow.name}" in page
+            if flow.fails_with:
+                assert f"| {flow.fails_with} |" in page
+
+    def test_what_undoes_comes_after_the_failure(self) -> None:
+        flows = {flow.name: flow.compensations for flow in CHOREOGRAPHY.flows}
+        assert flows["Happy path"] == ()
+        assert flows["Payment declined"] == ("ORDER_CANCELLED", "INVENTORY_REFUNDED")
+        assert flows["Abandoned checkout"] == ("INVENTORY_REFUNDED", "ORDER_CANCELLED", "PAYMENT_CANCELLED")
+        assert flows["Paid order cancelled on request"] == ("ORDER_CANCELLED", "INVENTORY_REFUNDED", "PAYMENT_REFUNDED")
+
+    def test_the_order_page_colours_events_as_the_contract_has_them(self) -> None:
+        kinds = {
+            kind: {e.type for e in CHOREOGRAPHY.events.values() if e.kind == kind} for kind in (FAILURE, COMPENSATION)
+        }
+        assert kinds == {FAILURE: set(diagram._FAILURES), COMPENSATION: set(diagram._COMPENSATIONS)}
 
     def test_every_event_is_in_a_flow_or_says_why_it_ends_nowhere(self) -> None:
         in_flows = {event for flow in CHOREOGRAPHY.flows for event in flow.events}

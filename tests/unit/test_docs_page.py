@@ -25,7 +25,7 @@ def client() -> FlaskClient:
 
 
 def files_of(client: FlaskClient) -> list[str]:
-    return [url for url in ADDRESS.findall(client.get("/docs").text) if url.startswith("/docs/")]
+    return [url for url in ADDRESS.findall(client.get("/docs").text) if url.startswith("/docs/files/")]
 
 
 def test_nobody_has_to_log_in() -> None:
