@@ -6,6 +6,7 @@ Must not know: how a rehearsal is run.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from ops.rehearsals.figures import Figure
@@ -102,14 +103,18 @@ def _events(play: Play, order_id: str) -> None:
         ("inventory", "INVENTORY_RESERVED", "ORDER_CREATED, PAYMENT_SUCCESS"),
         ("payment", "PAYMENT_SUCCESS", "INVENTORY_RESERVED"),
     ):
-        play.until(lambda name=database: _unpublished(play, name, order_id) == 0, f"{database} has published all")
+        play.until(partial(_has_published, play, database, order_id), f"{database} has published all")
         play.expect(f"{database}: outbox", said, play.books.rows(database, _OUTBOX, (order_id,))[0][0])
-        play.until(lambda name=database, all_=heard: _heard(play, name, order_id) == all_, f"{database} hears all")
+        play.until(partial(_has_heard, play, database, order_id, heard), f"{database} has heard all")
         play.expect(f"{database}: inbox", heard, _heard(play, database, order_id))
 
 
-def _unpublished(play: Play, database: str, order_id: str) -> int:
-    return int(play.books.rows(database, _OUTBOX, (order_id,))[0][1])
+def _has_published(play: Play, database: str, order_id: str) -> bool:
+    return int(play.books.rows(database, _OUTBOX, (order_id,))[0][1]) == 0
+
+
+def _has_heard(play: Play, database: str, order_id: str, events: str) -> bool:
+    return _heard(play, database, order_id) == events
 
 
 def _heard(play: Play, database: str, order_id: str) -> str:

@@ -60,7 +60,7 @@ def command_of(rehearsal: Rehearsal) -> click.Command:
             click.echo(json.dumps(report.document(), indent=2))
         sys.exit(report.exit_code)
 
-    parameters = [
+    parameters: list[click.Parameter] = [
         click.Option(["--short", "is_short"], is_flag=True, help="Smaller numbers, for CI; what is given counts."),
         click.Option(["--json", "as_json"], is_flag=True, help="One JSON object on stdout."),
         *map(_parameter, rehearsal.options),
@@ -71,7 +71,7 @@ def command_of(rehearsal: Rehearsal) -> click.Command:
 
 
 def _parameter(option: Option) -> click.Option:
-    limits: click.ParamType
+    limits: click.IntRange | click.FloatRange
     if option.is_whole:
         limits = click.IntRange(int(option.least), int(option.most))
     else:

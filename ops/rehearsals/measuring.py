@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from ops.books import Books
-from ops.errors import StackError
-from ops.management import ManagementApi
 from ops.rehearsals.figures import Figure, samples_of, values_of
+from ops.rehearsals.queues import ready
 from ops.stack import Stack
 
 Measured = Mapping[str, Decimal | float | int]
@@ -42,7 +41,7 @@ def measure(stack: Stack, books: Books, figures: Sequence[Figure]) -> Measured:
         **{f"captured {currency}": amount for currency, amount in books.rows("payment", _CAPTURED)},
         **{f"refunded {currency}": amount for currency, amount in books.rows("payment", _REFUNDED)},
         "events not yet published": sum(books.number(name, _UNPUBLISHED) for name in ("order", "inventory", "payment")),
-        **_queues(stack),
+        **depths(ready(stack.environment()["AMQP_URI"])),
         **values_of((*ALWAYS, *figures), samples_of(stack)),
     }
 
@@ -56,22 +55,11 @@ def _stock(books: Books) -> dict[str, int]:
     }
 
 
-def _queues(stack: Stack) -> dict[str, int]:
-    """Nothing where the broker's management cannot be asked."""
-    url = stack.environment().get("MANAGEMENT_URL")
-    try:
-        queues = ManagementApi(url).queues() if url else None
-    except StackError:
-        queues = None
-    return {} if queues is None else depths({queue["name"]: int(queue.get("messages") or 0) for queue in queues})
-
-
 def depths(messages: Mapping[str, int]) -> dict[str, int]:
     """Work, retries and dead letters in all; each queue of dead letters that holds any by itself."""
     dead = {name: count for name, count in messages.items() if name.endswith(".dead")}
     retrying = {name: count for name, count in messages.items() if ".retry." in name}
-    services = {name: count for name, count in messages.items() if "_service." in name}
-    work = sum(count for name, count in services.items() if name not in dead and name not in retrying)
+    work = sum(count for name, count in messages.items() if name not in dead and name not in retrying)
     return {
         "messages in work queues": work,
         "messages in retry queues": sum(retrying.values()),

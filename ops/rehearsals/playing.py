@@ -52,10 +52,14 @@ class Teller(Protocol):
 
 @dataclass(kw_only=True)
 class Play(Script):
-    """A script with more hands: an operator's, and an auditor's eyes. ``facts`` are what it is remembered by."""
+    """A script with more hands: an operator's, and an auditor's eyes. ``facts`` are what it is remembered by.
+
+    ``environment`` is the stack's; ``external`` ours, which may name servers that a stack is to use.
+    """
 
     options: Options
     environment: Mapping[str, str]
+    external: Mapping[str, str]
     operator: OperatorClient
     books: Books
     teller: Teller

@@ -55,7 +55,7 @@ def rehearse(
         open_.enter_context(_interrupted_by_sigterm())
         house = open_.enter_context(rehearsal.house(stack, external, audience.say))
         open_.enter_context(_settings(house, external, rehearsal.settings(options)))
-        report = _played(rehearsal, house, options, audience, open_, began_s)
+        report = _played(rehearsal, house, external, options, audience, open_, began_s)
     audience.closing(report)
     return report
 
@@ -71,11 +71,16 @@ def _settings(house: Stack, external: Mapping[str, str], wanted: Mapping[str, st
 
 
 def _played(
-    rehearsal: Rehearsal, house: Stack, options: Options, audience: Audience, open_: ExitStack, began_s: float
+    rehearsal: Rehearsal,
+    house: Stack,
+    external: Mapping[str, str],
+    options: Options,
+    audience: Audience,
+    open_: ExitStack,
+    began_s: float,
 ) -> Report:
-    environment = house.environment()
-    books = open_.enter_context(Books(environment))
-    play = _prepared(rehearsal, house, environment, options, books, audience)
+    books = open_.enter_context(Books(house.environment()))
+    play = _prepared(rehearsal, house, external, options, books, audience)
     audit = Audit(books)
     audience.already_broken(sorted(audit.known))
     before = measure(house, books, rehearsal.figures)
@@ -98,11 +103,12 @@ def _played(
 def _prepared(
     rehearsal: Rehearsal,
     house: Stack,
-    environment: Mapping[str, str],
+    external: Mapping[str, str],
     options: Options,
     books: Books,
     teller: Teller,
 ) -> Play:
+    environment = house.environment()
     if "PSP_URL" not in environment:
         raise StackError("the payment simulator does not run here", hint="start everything with `ordersaga up`")
     client = client_of(environment)
@@ -114,6 +120,7 @@ def _prepared(
         stage=Stage(stack=house, provider=PspClient(environment["PSP_URL"])),
         options=options,
         environment=environment,
+        external=external,
         operator=operator,
         books=books,
         teller=teller,

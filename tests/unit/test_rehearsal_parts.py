@@ -96,6 +96,7 @@ def a_play(operator: FakeOperator | None = None, teller: Screen | None = None) -
         stage=Stage(stack=cast(Stack, None), provider=cast(PspClient, None)),
         options=NONE,
         environment={},
+        external={},
         operator=cast(OperatorClient, operator or FakeOperator()),
         books=cast(Books, None),
         teller=teller or screen(),
@@ -190,7 +191,6 @@ class TestCounting:
                 "order_service.PAYMENT_SUCCESS.dead": 2,
                 "order_service.INVENTORY_RESERVED.dead": 0,
                 "payment_service.retry.5s": 1,
-                "rpc-order_service": 9,
             }
         )
 
