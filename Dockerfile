@@ -6,7 +6,11 @@ WORKDIR /build
 COPY requirements.lock .
 RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
 
-FROM python:3.11-slim-bookworm
+FROM packages AS packages-cdc
+COPY requirements-cdc.lock .
+RUN /venv/bin/pip install --no-cache-dir --require-hashes -r requirements-cdc.lock
+
+FROM python:3.11-slim-bookworm AS ordersaga
 RUN useradd --system --uid 10001 --no-create-home ordersaga \
     && mkdir -p /run/secrets /var/lib/ordersaga && chown ordersaga /var/lib/ordersaga
 COPY --from=packages /venv /venv
@@ -16,6 +20,7 @@ COPY inventory_service inventory_service
 COPY payment_service payment_service
 COPY gateway gateway
 COPY shared shared
+COPY cdc cdc
 COPY ops ops
 COPY rabbitmq rabbitmq
 COPY docs/asyncapi.json docs/asyncapi.json
@@ -25,3 +30,14 @@ RUN python -m compileall -q /app
 USER ordersaga
 STOPSIGNAL SIGTERM
 CMD ["python", "-m", "gateway"]
+
+# The same with Debezium and Java, for the connectors of change data capture.
+FROM ordersaga AS cdc
+USER root
+RUN apt-get update && apt-get install -y --no-install-recommends openjdk-17-jre-headless && rm -rf /var/lib/apt/lists/*
+COPY --from=packages-cdc /venv /venv
+USER ordersaga
+CMD ["python", "-m", "cdc", "order_service"]
+
+# What is built when nobody says what.
+FROM ordersaga

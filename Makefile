@@ -7,7 +7,7 @@
 BIN := .venv/bin
 READY := .venv/.complete
 ORDERSAGA := $(BIN)/ordersaga
-PACKAGES := order_service inventory_service payment_service gateway shared ops benchmarks
+PACKAGES := order_service inventory_service payment_service gateway shared cdc ops benchmarks
 COMPILE := $(BIN)/pip-compile --quiet --allow-unsafe --generate-hashes --no-emit-find-links --no-emit-index-url --strip-extras
 ARGS ?=
 
@@ -20,6 +20,15 @@ $(READY): requirements-dev.lock setup.cfg
 
 .PHONY: venv
 venv: $(READY) ## Make .venv with the locked packages (the other targets do this when needed)
+
+CDC_READY := .venv/.cdc-complete
+$(CDC_READY): $(READY) requirements-cdc.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-cdc.lock
+	@$(BIN)/python -m ops.change_data install
+	@touch $@
+
+.PHONY: cdc
+cdc: $(CDC_READY) ## Install what change data capture needs: Debezium (200 MB) and Java; then: make up ARGS=--cdc
 
 .PHONY: up down status logs demo
 up: $(READY) ## Start RabbitMQ, PostgreSQL, services, relays and gateway; install what is missing
@@ -41,9 +50,12 @@ demo: $(READY) ## Start everything, play the scenarios, print their timelines
 walkthrough: $(READY) ## Play the README's walk through the HTTP API with curl, and check each answer
 	@ops/walkthrough.sh $(ARGS)
 
-.PHONY: test test-ui unit integration simulate
+.PHONY: test test-ui test-cdc unit integration simulate
 test: $(READY) ## Run all tests but those in a browser (on a stack of their own in .stack-test)
 	$(BIN)/pytest tests --ignore=tests/ui $(ARGS)
+
+test-cdc: $(CDC_READY) ## Capture changes with the real Debezium: kill it, take its broker away, pause it
+	$(BIN)/pytest tests/cdc $(ARGS)
 
 test-ui: $(READY) ## Use the dashboard in a real Chromium (Debian's; installed if missing)
 	$(BIN)/pytest tests/ui $(ARGS)
@@ -110,9 +122,10 @@ bench-page: $(READY) ## Put the results of the last `make bench` into docs/perfo
 	$(BIN)/python -m benchmarks.plots --results .bench/results.json $(ARGS)
 
 .PHONY: lock
-lock: $(READY) ## Resolve the dependencies of setup.cfg anew into the two lock files (ARGS="--upgrade" for newer ones)
+lock: $(READY) ## Resolve the dependencies of setup.cfg anew into the three lock files (ARGS="--upgrade" for newer ones)
 	$(COMPILE) --output-file=requirements.lock $(ARGS) setup.cfg
 	$(COMPILE) --constraint=requirements.lock --extra=dev --output-file=requirements-dev.lock $(ARGS) setup.cfg
+	$(COMPILE) --constraint=requirements.lock --extra=cdc --output-file=requirements-cdc.lock $(ARGS) setup.cfg
 
 .PHONY: clean distclean
 clean: ## Remove caches, build leftovers and the tests' stack; keeps .venv and the data in .stack

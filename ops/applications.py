@@ -11,8 +11,9 @@ from urllib.parse import urlsplit, urlunsplit
 from ops.errors import StackError
 from ops.folder import StackFolder
 from ops.processes import ProcessSpec, base_environment
-from ops.state import DATABASE_VARIABLES, SIGNING_VARIABLE, StackState, metrics_port_name
+from ops.state import DATABASE_VARIABLES, REPLICATION_VARIABLES, SIGNING_VARIABLE, StackState, metrics_port_name
 from ops.tokens import KEY_VARIABLE
+from shared.change_data.captured import CAPTURED, CapturedDatabase
 
 SERVICE_STAGE, GATEWAY_STAGE, RECONCILER_STAGE = 2, 3, 4
 GATEWAY, PSP, RECONCILER = "gateway", "psp", "reconciler"
@@ -23,6 +24,7 @@ RELAYS = {
     "payment_relay": "payment_service",
 }
 REPLICABLE = (*SERVICES, *RELAYS)
+CONNECTORS = {captured.slot: captured for captured in CAPTURED.values()}
 
 # People who try manual payments by hand should not have to wait half an hour for the expiry; but a charge begins only
 # if it can end before that (PSP_LIMIT_S and a little more).
@@ -39,9 +41,11 @@ _OWN_VARIABLES = frozenset(
         "PSP_PORT",
         "PSP_WEBHOOK_URL",
         "RECONCILE_STATE_FILE",
+        "CDC_FOLDER",
         SIGNING_VARIABLE,
         KEY_VARIABLE,
         *DATABASE_VARIABLES.values(),
+        *REPLICATION_VARIABLES.values(),
     }
 )
 
@@ -101,6 +105,22 @@ def reconciler_environment(folder: StackFolder, state: StackState) -> dict[str, 
     }
 
 
+def connector_environment(folder: StackFolder, state: StackState, captured: CapturedDatabase) -> dict[str, str]:
+    """It reads the log of one database, as a role that can do nothing else."""
+    return {
+        **_common_environment(folder, state),
+        **_log_environment(folder, state, captured.service, captured.slot),
+    }
+
+
+def _log_environment(folder: StackFolder, state: StackState, service: str, process: str) -> dict[str, str]:
+    """For whoever reads a log: as which role, and a folder of its own."""
+    return {
+        REPLICATION_VARIABLES[service]: state.replication_url(service),
+        "CDC_FOLDER": str(folder.connectors / process),
+    }
+
+
 def _common_environment(folder: StackFolder, state: StackState) -> dict[str, str]:
     # With `--set ORDERSAGA_MODE=production` it is as strict here as anywhere.
     return {
@@ -118,7 +138,11 @@ def application_processes(folder: StackFolder, state: StackState) -> list[Proces
         ProcessSpec(
             name=replica,
             command=(sys.executable, "-m", service, "relay" if name in RELAYS else "serve"),
-            environment={**service_environment(folder, state, service), **_metrics_environment(state, replica)},
+            environment={
+                **service_environment(folder, state, service),
+                **(_log_environment(folder, state, service, replica) if name in RELAYS and state.relays_by_log else {}),
+                **_metrics_environment(state, replica),
+            },
             stage=SERVICE_STAGE,
         )
         for name in REPLICABLE
@@ -144,13 +168,25 @@ def application_processes(folder: StackFolder, state: StackState) -> list[Proces
         environment={**reconciler_environment(folder, state), **_metrics_environment(state, RECONCILER)},
         stage=RECONCILER_STAGE,
     )
-    return [*specs, psp, gateway, reconciler]
+    return [*specs, psp, gateway, reconciler, *(_connectors(folder, state) if state.cdc else [])]
 
 
-def probed_names(replicas: Mapping[str, int]) -> list[str]:
+def _connectors(folder: StackFolder, state: StackState) -> list[ProcessSpec]:
+    return [
+        ProcessSpec(
+            name=name,
+            command=(sys.executable, "-m", "cdc", captured.service),
+            environment={**connector_environment(folder, state, captured), **_metrics_environment(state, name)},
+            stage=SERVICE_STAGE,
+        )
+        for name, captured in CONNECTORS.items()
+    ]
+
+
+def probed_names(replicas: Mapping[str, int], *, cdc: bool = False) -> list[str]:
     """The processes that have a port for metrics and health; the gateway answers on its own."""
     services = [replica for name in REPLICABLE for replica in replica_names(name, replicas.get(name, 1))]
-    return [*services, PSP, RECONCILER]
+    return [*services, PSP, RECONCILER, *(CONNECTORS if cdc else ())]
 
 
 def _metrics_environment(state: StackState, name: str) -> dict[str, str]:

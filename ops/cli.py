@@ -16,7 +16,7 @@ from uuid import UUID
 import click
 from rich.console import Console
 
-from ops import alerts, chaos, dead_letters, display, order_logs, psp, reconcile, sagas, tokens
+from ops import alerts, cdc_command, chaos, dead_letters, display, order_logs, psp, reconcile, sagas, tokens
 from ops.audit import audit
 from ops.command_line import console, pairs, readable_errors
 from ops.databases import driver_url
@@ -61,6 +61,7 @@ def _counts(context: click.Context, parameter: click.Parameter, values: tuple[st
 @click.option("--no-migrations", is_flag=True, help="Leave the tables as they are.")
 @click.option("--replicas", multiple=True, callback=_counts, metavar="NAME=N", help="Repeatable, remembered.")
 @click.option("--monitoring/--no-monitoring", default=None, help="With a Prometheus of its own; remembered.")
+@click.option("--cdc/--no-cdc", default=None, help="With change data capture (needs `make cdc`); remembered.")
 @click.option(
     "--set",
     "settings",
@@ -77,6 +78,7 @@ def up(
     no_migrations: bool,
     replicas: dict[str, int],
     monitoring: bool | None,
+    cdc: bool | None,
     settings: dict[str, str],
 ) -> None:
     """Start what is not running, repair what is half-started, return once everything answers."""
@@ -86,6 +88,7 @@ def up(
         settings=settings,
         external=os.environ,
         monitoring=monitoring,
+        cdc=cdc,
         migrate=not no_migrations,
     )
     if not started:
@@ -250,6 +253,7 @@ def demo(stack: Stack, everything: bool) -> None:
 
 
 main.add_command(psp.commands)
+main.add_command(cdc_command.commands)
 main.add_command(sagas.board, "sagas")
 main.add_command(sagas.saga)
 main.add_command(audit)

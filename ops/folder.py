@@ -41,6 +41,11 @@ class StackFolder:
         return self.root / "reconciler.json"
 
     @property
+    def connectors(self) -> Path:
+        """What the connectors of change data capture keep between two lives, each in a folder of its own."""
+        return self.root / "cdc"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"
 

@@ -1,4 +1,4 @@
-"""Owns: installing servers from Debian when they are missing: RabbitMQ, PostgreSQL, on request Prometheus.
+"""Owns: installing from Debian what is missing: RabbitMQ, PostgreSQL, on request Prometheus and Java.
 
 Must not know: how they are run.
 
@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from ops.errors import StackError
 from ops.postgres import find_binaries as find_postgres
@@ -42,8 +43,28 @@ apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout={_LOCK_TIME
 """
 
 
-def missing_packages(*, broker: bool, database: bool, monitoring: bool) -> list[str]:
-    """The Debian packages to install for the private servers that are needed."""
+JAVA = "openjdk-17-jre-headless"
+_OLDEST_JAVA = 17
+_JAVA_PLACES = Path("/usr/lib/jvm")
+
+
+def find_java() -> Path | None:
+    """The virtual machine's library, as the extra `cdc` loads it; None if there is none, or only older ones."""
+    home = os.environ.get("JAVA_HOME")
+    places = [Path(home)] if home else []
+    places += [path for path in _JAVA_PLACES.glob("*") if _java_version(path.name) >= _OLDEST_JAVA]
+    found = (place / "lib" / "server" / "libjvm.so" for place in places)
+    return next((library for library in found if library.exists()), None)
+
+
+def _java_version(name: str) -> int:
+    """Of a folder such as java-17-openjdk-amd64; 0 where it does not say."""
+    said = re.search(r"-(\d+)-", name)
+    return int(said[1]) if said else 0
+
+
+def missing_packages(*, broker: bool, database: bool, monitoring: bool, java: bool = False) -> list[str]:
+    """The Debian packages to install for the private servers that are needed, and for what runs in Java."""
     missing = []
     if broker and find_rabbitmq() is None:
         missing.append("rabbitmq-server")
@@ -51,6 +72,8 @@ def missing_packages(*, broker: bool, database: bool, monitoring: bool) -> list[
         missing.append("postgresql")
     if monitoring and find_prometheus() is None:
         missing.append("prometheus")
+    if java and find_java() is None:
+        missing.append(JAVA)
     return missing
 
 

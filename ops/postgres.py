@@ -40,6 +40,11 @@ wal_compression = on
 min_wal_size = 256MB
 max_wal_size = 2GB
 checkpoint_timeout = 15min
+# For change data capture. A slot that nobody reads any more is given up before it fills the disk.
+wal_level = logical
+max_wal_senders = 10
+max_replication_slots = 10
+max_slot_wal_keep_size = 2GB
 random_page_cost = 1.1
 # Outbox and inbox rows come and go: clean up soon.
 autovacuum_naptime = 15s

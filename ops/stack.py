@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ops import rabbitmq
 from ops.applications import checked_replicas, merged_settings
+from ops.change_data import check_extra
 from ops.errors import StackError
 from ops.external import external_servers
 from ops.folder import StackFolder, exclusive_lock, lock_holder
@@ -25,6 +26,7 @@ from ops.state import (
     fresh_state,
     load_state,
     save_state,
+    with_all_passwords,
     with_webhook_secret,
 )
 from ops.successors import readiness_of_successor
@@ -57,14 +59,15 @@ class Stack:
         settings: Mapping[str, str] | None = None,
         external: Mapping[str, str] | None = None,
         monitoring: bool | None = None,
+        cdc: bool | None = None,
         migrate: bool = True,
         apply_topology: bool = True,
     ) -> bool:
         """Make the stack run as asked and return once it answers; False if it did so already.
 
-        `replicas`, `settings` and `monitoring` (None: as it was) are remembered for the next time; `external` is an
-        environment that may name servers to use instead of private ones. What was started is stopped again if it does
-        not get ready.
+        `replicas`, `settings`, `monitoring` and `cdc` (None: as it was) are remembered for the next time; `external`
+        is an environment that may name servers to use instead of private ones. What was started is stopped again if it
+        does not get ready.
         Raises StackError.
         """
         self._layout.create()
@@ -72,6 +75,8 @@ class Stack:
             self._layout.stop_request.unlink(missing_ok=True)
             ensure_signing_key(self._layout)
             state = self._state_for(infrastructure_only, replicas or {}, settings or {}, external or {}, monitoring)
+            state = state.changed(cdc=state.cdc if cdc is None else cdc)
+            check_extra(state)
             startup = Startup(self._layout, state, self._supervision, self._waiter(), self._report)
             if startup.is_up_as_wanted():
                 startup.check_ready()
@@ -104,6 +109,7 @@ class Stack:
                     settings=before.settings,
                     external=before.external,
                     monitoring=before.monitoring,
+                    cdc=before.cdc,
                 )
                 save_state(self._layout, kept)
             raise
@@ -126,12 +132,14 @@ class Stack:
         )
 
     def _remembered_state(self) -> StackState | None:
-        """As saved; a stack of the first release gets its webhook secret here, once."""
+        """As saved; a stack of a release before gets here, once, the secrets that it did not need."""
         state = load_state(self._layout)
-        if state is not None and not state.psp_webhook_secret:
-            state = with_webhook_secret(state)
-            save_state(self._layout, state)
-        return state
+        if state is None:
+            return None
+        whole = with_all_passwords(with_webhook_secret(state))
+        if whole is not state:
+            save_state(self._layout, whole)
+        return whole
 
     def _waiter(self) -> Waiter:
         return Waiter(called_off=self._layout.stop_request.exists)

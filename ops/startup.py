@@ -1,5 +1,6 @@
 """Owns: the steps from a folder to a stack that answers. Must not know: commands, options, tables on screens."""
 
+import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,10 +19,12 @@ from ops.postgres import find_binaries as find_postgres
 from ops.processes import ProcessSpec
 from ops.quorum import give_every_queue_a_leader, wait_until_running
 from ops.readiness import Readiness
+from ops.replication import close_replication, drop_slots, open_replication
 from ops.sealing import seal, unseal
 from ops.state import StackState, metrics_port_name, save_state
 from ops.supervision import Supervision
 from ops.waiting import Waiter
+from shared.change_data.captured import outbox_slot, replication_role, slots_of
 
 Report = Callable[[str], None]
 _BROKER_PORTS = {"amqp": 0, "management": 15672, "distribution": 0, "broker_metrics": 0}
@@ -62,7 +65,9 @@ class Startup:
             if apply_topology:
                 self.apply_topology()
             if not self.state.infrastructure_only:
+                self._open_replication()
                 self._start_applications(infrastructure)
+                self._close_replication()
 
     def is_up_as_wanted(self) -> bool:
         """Whether a supervisor already runs exactly the processes this state asks for."""
@@ -94,6 +99,7 @@ class Startup:
             broker=self.state.private_broker,
             database=bool(self.state.private_databases),
             monitoring=self._is_monitored,
+            java=self.state.reads_logs,
         )
         if missing:
             packages.install(missing, self._report)
@@ -107,7 +113,7 @@ class Startup:
         }
 
     def _probe_ports(self) -> dict[str, int]:
-        return {metrics_port_name(name): 0 for name in probed_names(self.state.replicas)}
+        return {metrics_port_name(name): 0 for name in probed_names(self.state.replicas, cdc=self.state.cdc)}
 
     def _ports_known(self) -> bool:
         return set(self._wanted_ports()) <= set(self.state.ports)
@@ -204,6 +210,30 @@ class Startup:
         finally:
             seal(administrator, private)
         self._report("databases are migrated")
+
+    @property
+    def _replicating(self) -> list[str]:
+        return [name for name in self.state.private_databases if name in SERVICES]
+
+    def _open_replication(self) -> None:
+        """The roles that read the log; after the migrations, which say what is published."""
+        if self.state.reads_logs and self._replicating:
+            administrator = self.state.database_url("postgres", role="postgres")
+            passwords = {name: self.state.passwords[replication_role(name)] for name in self._replicating}
+            open_replication(administrator, passwords)
+
+    def _close_replication(self) -> None:
+        """Taken back: no log is kept for those who do not read it any more, and nobody remembers where they were."""
+        if not self._replicating:
+            return
+        administrator = self.state.database_url("postgres", role="postgres")
+        if not self.state.reads_logs:
+            close_replication(administrator, self._replicating)
+        for service in self._replicating if self.state.reads_logs else []:
+            wanted = {outbox_slot(service): self.state.relays_by_log}
+            drop_slots(administrator, service, [s for s in slots_of(service) if not wanted.get(s, self.state.cdc)])
+        if not self.state.cdc:
+            shutil.rmtree(self._folder.connectors, ignore_errors=True)
 
     def _open_broker(self) -> None:
         if self.state.private_broker:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ops.errors import StackError
 from ops.folder import StackFolder, write_atomically
+from shared.change_data.captured import REPLICATING_SERVICES, replication_role
 
 DATABASES = ("order_service", "inventory_service", "payment_service", "psp")
 DATABASE_VARIABLES = {
@@ -21,8 +22,15 @@ DATABASE_VARIABLES = {
 }
 # Holds what the payment simulator signs its webhooks with.
 SIGNING_VARIABLE = "PSP_WEBHOOK_SECRET"
+REPLICATION_VARIABLES = {
+    service: f"{service.removesuffix('_service').upper()}_REPLICATION_URL" for service in REPLICATING_SERVICES
+}
 # Who logs in where; every one of them gets a generated password.
-_ACCOUNTS = (*DATABASES, "postgres", "ordersaga", "operator", "administrator", "erlang_cookie")
+_ACCOUNTS = (
+    *DATABASES,
+    *map(replication_role, REPLICATING_SERVICES),
+    *("postgres", "ordersaga", "operator", "administrator", "erlang_cookie"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +47,7 @@ class StackState:
     replicas: Mapping[str, int] = field(default_factory=dict)
     external: Mapping[str, str] = field(default_factory=dict)
     monitoring: bool = False
+    cdc: bool = False
     # Empty in what a stack of the first release remembers.
     psp_webhook_secret: str = ""
 
@@ -58,6 +67,18 @@ class StackState:
         role = role or database
         port = self.ports["postgres"]
         return f"postgresql+psycopg2://{role}:{self.passwords[role]}@127.0.0.1:{port}/{database}"
+
+    def replication_url(self, service: str) -> str:
+        """For the role that reads the service's log. Raises StackError where the database is somebody else's."""
+        if DATABASE_VARIABLES[service] not in self.external:
+            return self.database_url(service, role=replication_role(service))
+        variable = REPLICATION_VARIABLES[service]
+        if variable not in self.external:
+            raise StackError(
+                f"the log of a database that is not the stack's own is read with {variable}, which is not set",
+                hint="an administrator of that server makes the role: python -m ops.replication open",
+            )
+        return self.external[variable]
 
     def management_url(self, account: str = "operator") -> str | None:
         """The management API with its login, or None when an external broker was given without one."""
@@ -98,6 +119,16 @@ class StackState:
         return f"http://127.0.0.1:{self.ports['gateway']}/api/v1/psp/webhooks"
 
     @property
+    def relays_by_log(self) -> bool:
+        """Whether the relays take the outbox from the log."""
+        return self.settings.get("OUTBOX_RELAY") == "cdc"
+
+    @property
+    def reads_logs(self) -> bool:
+        """Whether anybody reads a database's log: then there are roles for it."""
+        return self.cdc or self.relays_by_log
+
+    @property
     def private_databases(self) -> tuple[str, ...]:
         return tuple(name for name in DATABASES if DATABASE_VARIABLES[name] not in self.external)
 
@@ -122,6 +153,12 @@ def fresh_state(folder: StackFolder) -> StackState:
 
 def with_webhook_secret(state: StackState) -> StackState:
     return state if state.psp_webhook_secret else state.changed(psp_webhook_secret=secrets.token_hex(32))
+
+
+def with_all_passwords(state: StackState) -> StackState:
+    """A stack of a release before knows fewer accounts."""
+    missing = {account: secrets.token_hex(16) for account in _ACCOUNTS if account not in state.passwords}
+    return state.changed(passwords={**state.passwords, **missing}) if missing else state
 
 
 def load_state(folder: StackFolder) -> StackState | None:

@@ -64,6 +64,24 @@ OUTBOX_FIGURES = (
     ),
 )
 
+# Told by the services, so that a slot is watched while nobody reads it. A slot whose log was given up has no position.
+SLOT_FIGURES = tuple(
+    TableFigure(
+        name=f"ordersaga_replication_slot_{name}",
+        words=words,
+        statement=text(f"""
+            select slot_name, {value} from pg_replication_slots
+            where database = current_database() and {value} is not null"""),  # noqa: S608
+        labels=("slot",),
+    )
+    for name, words, value in (
+        ("retained_bytes", "What the slot keeps of the log", "pg_current_wal_lsn() - restart_lsn"),
+        ("reserve_bytes", "What may still be written before the slot is given up", "safe_wal_size"),
+        ("active", "1 while somebody reads from the slot", "active::int"),
+        ("lost", "1 when the slot was given up: its log is gone", "(wal_status = 'lost')::int"),
+    )
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:

@@ -27,6 +27,7 @@ random() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
 
 for name in broker_administrator_password broker_password broker_operator_password postgres_password \
     order_database_password inventory_database_password payment_database_password psp_database_password \
+    order_replication_password inventory_replication_password payment_replication_password \
     psp_webhook_secret broker_cookie grafana_password; do
     random | write "$name"
 done

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from shared.change_data.captured import CAPTURED, STREAM
 from shared.choreography.model import (
     RPC_EXCHANGE,
     Choreography,
@@ -22,6 +23,12 @@ Json = dict[str, Any]
 VHOST = "/"
 RPC_REQUEST_TTL_MS = 60_000
 MOST_LOOKS = 1_000_000_000
+# The stream of row changes: whoever was away for longer, or behind more, asks for a snapshot. No longer than an outbox
+# keeps what was published, so that what is erased is not read here for longer than there.
+STREAM_BYTES = 2_000_000_000
+STREAM_SEGMENT_BYTES = 50_000_000
+STREAM_AGE = "7D"
+MOST_COMMANDS = 100
 
 
 def definitions(choreography: Choreography) -> Json:
@@ -58,7 +65,8 @@ def _exchanges(choreography: Choreography) -> list[Json]:
         for service in choreography.services
         for delay_s in choreography.retry_delays_s
     ]
-    return [*events, _exchange(RPC_EXCHANGE, "topic"), *retries]
+    changes = [_exchange(name, "fanout") for captured in CAPTURED.values() for name in captured.exchanges]
+    return [*events, _exchange(RPC_EXCHANGE, "topic"), *retries, *changes]
 
 
 def _exchange(name: str, kind: str) -> Json:
@@ -80,7 +88,19 @@ def _queues(choreography: Choreography) -> list[Json]:
         _retry_queue(service, delay_s) for service in choreography.services for delay_s in choreography.retry_delays_s
     ]
     rpc = [_queue(rpc_queue(service), {}) for service in choreography.services]
-    return [*work, *dead, *retry, *rpc]
+    return [*work, *dead, *retry, *rpc, *_change_queues()]
+
+
+def _change_queues() -> list[Json]:
+    """The stream with every row change, and what connectors are told to do: a few words that nobody may flood."""
+    stream = {
+        "x-queue-type": "stream",
+        "x-max-length-bytes": STREAM_BYTES,
+        "x-max-age": STREAM_AGE,
+        "x-stream-max-segment-size-bytes": STREAM_SEGMENT_BYTES,
+    }
+    commands = {"x-max-length": MOST_COMMANDS, "x-overflow": "reject-publish"}
+    return [_queue(STREAM, stream), *(_queue(captured.commands_queue, commands) for captured in CAPTURED.values())]
 
 
 def _work_queue(name: str, choreography: Choreography) -> Json:
@@ -131,7 +151,8 @@ def _bindings(choreography: Choreography) -> list[Json]:
         for delay_s in choreography.retry_delays_s
     ]
     rpc = [_binding(RPC_EXCHANGE, rpc_queue(service), f"{service}.*") for service in choreography.services]
-    return [*events, *retries, *rpc]
+    changes = [_binding(name, STREAM, "") for captured in CAPTURED.values() for name in captured.exchanges]
+    return [*events, *retries, *rpc, *changes]
 
 
 def _binding(source: str, queue: str, routing_key: str) -> Json:

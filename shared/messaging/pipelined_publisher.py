@@ -1,214 +1,44 @@
-"""Publishes many messages at once and says which of them the broker has safe. For the relay.
+"""Publishes the events of an outbox, a window at once, and says which of them the broker has safe. For the relay.
 
-Owns: one pika connection with publisher confirms, a whole window in flight, returns and nacks.
-Must not know: where messages come from. Runs in a plain process, without eventlet.
-
-pika's SelectConnection is driven step by step from here, so that the caller reads like a blocking program while
-hundreds of messages are unconfirmed (confirming one by one was measured at a tenth of the speed).
+Owns: how an outbox row travels. Must not know: where rows come from, or how they are confirmed (pipelined_channel.py).
 """
 
 from __future__ import annotations
 
-import contextlib
-import struct
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import pika
-from pika.exceptions import AMQPError, ShortStringTooLong, UnsupportedAMQPFieldException
 
 from shared.envelope import properties_of
-from shared.errors import BrokerUnavailable
-from shared.messaging.addresses import split_addresses
-from shared.messaging.connection import HEARTBEAT_S
+from shared.messaging.pipelined_channel import Message, PipelinedChannel, Window
 from shared.outbox import OutboxRow
 
-CONNECT_TIMEOUT_S = 10
-CONFIRM_TIMEOUT_S = 60
-# pika encodes a whole message before it sends any of it, so these leave the connection as it was.
-_CANNOT_BE_ENCODED = (ShortStringTooLong, UnsupportedAMQPFieldException, struct.error, ValueError)
+__all__ = ["PipelinedPublisher", "Window"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Window:
-    """What became of a window: ids of confirmed rows, and of refused ones with the reason."""
-
-    confirmed: list[int] = field(default_factory=list)
-    refused: dict[int, str] = field(default_factory=dict)
-
-
-class PipelinedPublisher:
-    """One connection to one exchange. Every error leaves it closed; :meth:`connect` opens it again."""
+class PipelinedPublisher(PipelinedChannel):
+    """To one exchange."""
 
     def __init__(self, amqp_uri: str, exchange: str, has_consumer: Callable[[str], bool]) -> None:
-        self._amqp_uri = amqp_uri
+        super().__init__(amqp_uri)
         self._exchange = exchange
         self._has_consumer = has_consumer
-        self._connection: Any = None
-        self._channel: Any = None
-        self._failure: BaseException | None = None
-        self._next_tag = 1
-        self._was_nacked = False
-        self._in_flight: dict[int, int] = {}
-        self._rows_by_message_id: dict[str, int] = {}
-        self._window = Window()
-
-    def connect(self) -> None:
-        """Raises BrokerUnavailable when no node of the broker is ready within CONNECT_TIMEOUT_S each."""
-        errors = []
-        for node in split_addresses(self._amqp_uri):
-            try:
-                self._connect_to(node)
-                return
-            except BrokerUnavailable as error:
-                errors.append(str(error))
-                self.close()
-        raise BrokerUnavailable("; ".join(errors) or "AMQP_URI names no broker")
-
-    def _connect_to(self, node: str) -> None:
-        parameters = pika.URLParameters(node)
-        parameters.heartbeat = HEARTBEAT_S
-        parameters.socket_timeout = 5
-        self._failure = None
-        self._next_tag = 1
-        self._was_nacked = False
-        self._in_flight.clear()
-        self._connection = pika.SelectConnection(
-            parameters,
-            on_open_callback=self._opened,
-            on_open_error_callback=lambda _connection, error: self._failed(error),
-            on_close_callback=lambda _connection, error: self._failed(error),
-        )
-        self._connection.ioloop.activate_poller()
-        self._run_until(lambda: self._channel is not None, CONNECT_TIMEOUT_S)
-
-    def _opened(self, connection: Any) -> None:
-        connection.channel(on_open_callback=self._channel_opened)
-
-    def _channel_opened(self, channel: Any) -> None:
-        channel.add_on_close_callback(lambda _channel, error: self._failed(error))
-        channel.add_on_return_callback(self._returned)
-        channel.confirm_delivery(self._settled, callback=lambda _frame: self._confirms_on(channel))
-
-    def _confirms_on(self, channel: Any) -> None:
-        self._channel = channel
 
     def publish(self, rows: Sequence[OutboxRow]) -> Window:
         """Publish all of ``rows``, wait until each is settled. Raises BrokerUnavailable: then any may be published."""
-        self._window = Window()
-        self._rows_by_message_id = {str(row.envelope.event_id): row.id for row in rows}
-        try:
-            for row in rows:
-                self._send_or_refuse(row)
-                # crash point: relay.sending
-        except AMQPError as error:
-            raise self._broken(error) from error
-        self._run_until(lambda: not self._in_flight, CONFIRM_TIMEOUT_S)
-        if self._was_nacked:
-            # In a cluster whose queue's leader has just died, a channel was seen to refuse all for that queue until the
-            # dead node came back (RabbitMQ 3.10); a new channel asks who leads it now.
-            self.close()
-        return self._window
+        return self.publish_all(self._messages(rows))
 
-    def _send_or_refuse(self, row: OutboxRow) -> None:
-        """One row that cannot be sent at all must not hold up all others for ever."""
-        try:
-            self._send(row)
-        except _CANNOT_BE_ENCODED as error:
-            self._window.refused[row.id] = f"cannot be encoded: {type(error).__name__}: {error}"[:300]
-
-    def _send(self, row: OutboxRow) -> None:
-        properties, headers = properties_of(row.envelope)
-        self._channel.basic_publish(
-            self._exchange,
-            row.envelope.type,
-            row.body,
-            pika.BasicProperties(delivery_mode=2, headers=headers, **properties),
-            # An event nobody consumes yet would be returned for ever.
-            mandatory=self._has_consumer(row.envelope.type),
-        )
-        self._in_flight[self._next_tag] = row.id
-        self._next_tag += 1
-
-    def _settled(self, frame: Any) -> None:
-        """basic.ack or basic.nack, for one tag or (multiple) for all up to it."""
-        tag, multiple = frame.method.delivery_tag, frame.method.multiple
-        tags = [t for t in self._in_flight if t <= tag] if multiple else [tag]
-        accepted = isinstance(frame.method, pika.spec.Basic.Ack)
-        for settled in tags:
-            row_id = self._in_flight.pop(settled, None)
-            if row_id is None or row_id in self._window.refused:
-                continue
-            if accepted:
-                self._window.confirmed.append(row_id)
-            else:
-                self._was_nacked = True
-                self._window.refused[row_id] = "the broker refused it (queue full or unavailable)"
-
-    def _returned(self, _channel: Any, method: Any, properties: Any, _body: bytes) -> None:
-        """Comes before the message's own ack, which then does not count."""
-        row_id = self._rows_by_message_id.get(properties.message_id)
-        if row_id is not None:
-            self._window.refused[row_id] = f"unroutable: {method.reply_text}"
-
-    def wait(self, seconds: float, wake_up: Any = None) -> None:
-        """Keep the connection alive for up to ``seconds``, or until the socket ``wake_up`` can be read."""
-        woken: list[bool] = []
-        loop = self._connection.ioloop
-        if wake_up is not None:
-            loop.add_handler(wake_up.fileno(), lambda _fd, _events: woken.append(True), loop.READ)
-        try:
-            self._run_until(lambda: bool(woken), seconds, timeout_is_error=False)
-        finally:
-            # A connection lost meanwhile has taken its loop with it.
-            if wake_up is not None and self._connection is not None:
-                loop.remove_handler(wake_up.fileno())
-
-    def _run_until(self, done: Callable[[], bool], seconds: float, *, timeout_is_error: bool = True) -> None:
-        loop = self._connection.ioloop
-        deadline = time.monotonic() + seconds
-        # poll() waits as long as its next timer; this one makes it come back in time.
-        timer = loop.call_later(seconds, lambda: None)
-        try:
-            while not done():
-                if self._failure is not None:
-                    raise self._broken(self._failure)
-                if time.monotonic() >= deadline:
-                    if timeout_is_error:
-                        raise self._broken(TimeoutError(f"no answer in {seconds} s"))
-                    return
-                loop.poll()
-                loop.process_timeouts()
-        finally:
-            if self._connection is not None:
-                loop.remove_timeout(timer)
-
-    def _failed(self, error: BaseException) -> None:
-        self._failure = error
-
-    def _broken(self, error: BaseException) -> BrokerUnavailable:
-        self.close()
-        return BrokerUnavailable(f"{type(error).__name__}: {error}")
-
-    def close(self) -> None:
-        """Drop the connection without waiting for the broker; what was not confirmed will be published again."""
-        connection, self._connection, self._channel = self._connection, None, None
-        if connection is None:
-            return
-        # pika would close its socket in a later turn of the loop, which there will not be.
-        sock = getattr(getattr(connection, "_transport", None), "_sock", None)
-        with contextlib.suppress(Exception):
-            connection.close()
-            connection.ioloop.process_timeouts()
-        with contextlib.suppress(Exception):
-            connection._transport.abort()
-        with contextlib.suppress(Exception):
-            connection.ioloop.close()
-        if sock is not None:
-            sock.close()
-
-    @property
-    def is_open(self) -> bool:
-        return self._channel is not None and self._failure is None
+    def _messages(self, rows: Sequence[OutboxRow]) -> Iterator[Message]:
+        """One by one: what stands behind ``yield`` happens when the one before is sent."""
+        for row in rows:
+            properties, headers = properties_of(row.envelope)
+            yield Message(
+                id=row.id,
+                exchange=self._exchange,
+                routing_key=row.envelope.type,
+                body=row.body,
+                properties=pika.BasicProperties(delivery_mode=2, headers=headers, **properties),
+                # An event nobody consumes yet would be returned for ever.
+                mandatory=self._has_consumer(row.envelope.type),
+            )
+            # crash point: relay.sending

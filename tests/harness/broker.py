@@ -20,7 +20,10 @@ from shared.choreography.definitions import definitions
 T = TypeVar("T")
 
 CHOREOGRAPHY = load_choreography()
-ALL_QUEUES = tuple(queue["name"] for queue in definitions(CHOREOGRAPHY)["queues"])
+# A stream cannot be emptied, and is read by nobody who does not want to.
+ALL_QUEUES = tuple(
+    queue["name"] for queue in definitions(CHOREOGRAPHY)["queues"] if queue["arguments"].get("x-queue-type") != "stream"
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,9 @@ READY_EVENTS = {
     "serve": '"event": "consuming"',
     "relay": '"event": "relay_active"',
     "psp": '"event": "psp_listening"',
+    # python -m cdc <service>
+    "order_service": '"event": "streaming_started"',
+    "payment_service": '"event": "streaming_started"',
 }
 STOP_TIMEOUT_S = 25.0
 _numbers = itertools.count(1)

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from gateway.auth.settings import DEVELOPMENT_SECRET
-from ops.applications import GATEWAY, PSP, RELAYS, REPLICABLE, SERVICES
+from ops.applications import CONNECTORS, GATEWAY, PSP, RELAYS, REPLICABLE, SERVICES
 from shared.messaging.addresses import split_addresses
 from shared.process import DRAIN_LIMIT_S
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 CLUSTER = yaml.safe_load((ROOT / "docker-compose.cluster.yml").read_text())
 PARTS: dict[str, dict[str, Any]] = COMPOSE["services"]
-OURS = {name: part for name, part in PARTS.items() if part["image"] == "ordersaga"}
+OURS = {name: part for name, part in PARTS.items() if part["image"] in ("ordersaga", "ordersaga-cdc")}
 RUNNING = {name: part for name, part in PARTS.items() if part["restart"] == "unless-stopped"}
 ONCE = {name: part for name, part in PARTS.items() if part["restart"] == "on-failure"}
 FOLDER = "${SECRETS_FOLDER:-./ops/container/for-trying-out}/"
@@ -46,6 +46,7 @@ class TestProcesses:
             **{name: ("python", "-m", service, "relay") for name, service in RELAYS.items()},
             PSP: ("python", "-m", "payment_service", "psp"),
             GATEWAY: ("python", "-m", "gateway"),
+            **{name: ("python", "-m", "cdc", captured.service) for name, captured in CONNECTORS.items()},
         }
         assert {name: _command(PARTS[name]) for name in wanted} == wanted
 
@@ -54,7 +55,7 @@ class TestProcesses:
         assert {("python", "-m", service, "migrate") for service in SERVICES} <= commands
         for name in (*REPLICABLE, GATEWAY):
             waits = {other for other, how in PARTS[name]["depends_on"].items()}
-            assert waits == set(ONCE) - {"seal-audit-logs"}, name
+            assert waits == set(ONCE) - {"seal-audit-logs", "open-replication"}, name
         for name, part in OURS.items():
             for other, how in part["depends_on"].items():
                 done = "service_completed_successfully" if other in ONCE else "service_healthy"
@@ -98,7 +99,9 @@ class TestProcesses:
 class TestImages:
     def test_one_service_builds_the_image_and_nobody_fetches_it(self) -> None:
         """Several that export one name at the same moment fail with "image already exists"."""
-        assert len([part for part in PARTS.values() if "build" in part]) == 1
+        built = {part["image"]: part["build"]["target"] for part in PARTS.values() if "build" in part}
+        assert built == {"ordersaga": "ordersaga", "ordersaga-cdc": "cdc"}
+        assert len([part for part in PARTS.values() if "build" in part]) == len(built)
         assert {part["pull_policy"] for part in OURS.values()} == {"never"}
 
     def test_every_other_image_has_a_version(self) -> None:
@@ -147,6 +150,8 @@ class TestSecrets:
         for kind, password in own.items():
             for name in (f"{kind}_service", f"{kind}_relay", f"migrate-{kind}"):
                 assert _secret_names(PARTS[name]) == {"broker_password", password}
+        for name, captured in CONNECTORS.items():
+            assert _secret_names(PARTS[name]) == {"broker_password", f"{captured.database}_replication_password"}
         assert _secret_names(PARTS[GATEWAY]) == {"broker_password", "jwt_signing_key"}
         assert _secret_names(PARTS["reconciler"]) == {"jwt_signing_key"}
         assert "broker_password" not in _secret_names(PARTS[PSP])
@@ -197,7 +202,7 @@ class TestCluster:
 
 def _copied() -> Iterator[str]:
     for source in re.findall(r"^COPY (\S+) \S+$", (ROOT / "Dockerfile").read_text(), re.M):
-        if source not in ("requirements.lock",) and not source.startswith("--"):
+        if source not in ("requirements.lock", "requirements-cdc.lock") and not source.startswith("--"):
             yield source
 
 

