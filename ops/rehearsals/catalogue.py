@@ -9,6 +9,7 @@ from ops.rehearsals import (
     inventory_shortage,
     oversell,
     psp_timeout,
+    reconciliation_lag,
     schema_drift,
     thousand_reservations,
 )
@@ -20,6 +21,7 @@ REHEARSALS = (
     oversell.REHEARSAL,
     thousand_reservations.REHEARSAL,
     flash_sale.REHEARSAL,
+    reconciliation_lag.REHEARSAL,
     schema_drift.REHEARSAL,
     broker_partition.REHEARSAL,
 )
