@@ -18,6 +18,7 @@ WORKDIR /app
 COPY order_service order_service
 COPY inventory_service inventory_service
 COPY payment_service payment_service
+COPY finance_service finance_service
 COPY gateway gateway
 COPY shared shared
 COPY cdc cdc

@@ -25,6 +25,7 @@ from gateway import (
     reservations,
 )
 from gateway.admin.desk import DeadLetterDesk, register_desk
+from gateway.admin.finance.asking import FINANCE_SETTING
 from gateway.auth.composition import Authentication, nobody
 from gateway.auth.guard import install_guard
 from gateway.auth.limits import install_limits
@@ -59,6 +60,7 @@ def create_app(
     app = Flask("gateway", static_folder=None, template_folder="dashboard/templates")
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.config[health.TIMEOUT_SETTING] = settings.health_timeout_s
+    app.config[FINANCE_SETTING] = settings.has_finance_view
     install_request_log(app)
     figures = Metrics()
     install_metrics(app, figures)

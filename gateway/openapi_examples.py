@@ -333,7 +333,82 @@ _SAGA_DETAIL = {
     ],
 }
 
+_SUMS = {
+    "currency": "EUR",
+    "placedOrders": 2,
+    "placed": "30.00",
+    "standingOrders": 2,
+    "ordered": "30.00",
+    "orderedCaptured": "20.00",
+    "notCaptured": "10.00",
+    "payments": 1,
+    "captured": "20.00",
+    "refunds": 1,
+    "refunded": "5.00",
+    "net": "15.00",
+}
+_FINANCE = {
+    "from": "2026-01-01",
+    "to": "2026-01-31",
+    "asOf": "2026-01-31T12:00:10.000000Z",
+    "ageS": 1.2,
+    "isStale": False,
+    "staleAfterS": 60.0,
+    "isWhole": True,
+    "sources": [
+        {"database": name, "asOf": "2026-01-31T12:00:10.000000Z", "ageS": 1.2, "isStale": False, "lsn": 26_843_545}
+        for name in ("order", "payment")
+    ],
+    "stream": {"name": "cdc.changes", "offset": 118, "messages": 117, "unreadable": 0, "lost": None},
+    "rows": [{"day": "2026-01-31", "sellerId": "potter", **_SUMS}],
+    "nextCursor": None,
+    "totals": [_SUMS],
+    "differences": {
+        "certain": 0,
+        "uncertain": 1,
+        "isCut": False,
+        "orders": [
+            {
+                "kind": "confirmed_not_captured",
+                "orderId": _ORDER_ID,
+                "sellerId": "potter",
+                "orderStatus": "CONFIRMED",
+                "price": "10.00",
+                "paymentStatus": "PENDING",
+                "captured": "0.00",
+                "refunded": "0.00",
+                "carriedOut": "0.00",
+                "receivable": "0.00",
+                "currency": "EUR",
+                "since": "2026-01-31T12:00:09.000000Z",
+                "isCertain": False,
+            }
+        ],
+    },
+    "reconciliation": {
+        "verdict": "behind",
+        "meaning": "What differs is on its way: the view is not as far as the ledger",
+        "viewAsOf": "2026-01-31T12:00:10.000000Z",
+        "lagS": 1.2,
+        "ledgerAsOf": "2026-01-31T12:00:11.200000Z",
+        "cut": "2026-01-31T12:00:05.000000Z",
+        "unbalanced": 0,
+        "lines": [
+            {
+                "currency": "EUR",
+                "view": {"captured": "20.00", "refunded": "5.00"},
+                "ledger": {"captured": "30.00", "refunded": "5.00"},
+                "missing": {"captured": "10.00", "refunded": "0.00"},
+                "settledMissing": {"captured": "0.00", "refunded": "0.00"},
+                "verdict": "behind",
+            }
+        ],
+        "trouble": None,
+    },
+}
+
 ANSWERS: Examples = {
+    "showFinance": {"one sale is still on its way": _FINANCE},
     "listSagas": {"the last page": {"sagas": [_SAGA], "nextCursor": None, "asOf": _CONFIRMED_AT}},
     "getSaga": {"nobody has answered yet": _SAGA_DETAIL},
     "switchOn": {"on for five minutes": _SWITCH},

@@ -81,6 +81,8 @@ STATUS_BY_CODE: Mapping[str, tuple[HTTPStatus, str]] = {
     "idempotency_key_reused": (HTTPStatus.UNPROCESSABLE_ENTITY, "The key belongs to another request"),
     # trouble that may pass
     "provider_unavailable": (HTTPStatus.SERVICE_UNAVAILABLE, "The payment provider does not answer"),
+    "finance_view_off": (HTTPStatus.SERVICE_UNAVAILABLE, "The finance view is not switched on"),
+    "finance_view_down": (HTTPStatus.SERVICE_UNAVAILABLE, "The finance view does not answer"),
     "transient_error": (HTTPStatus.SERVICE_UNAVAILABLE, "Temporarily unavailable"),
     "database_unavailable": (HTTPStatus.SERVICE_UNAVAILABLE, "Temporarily unavailable"),
     "broker_unavailable": (HTTPStatus.SERVICE_UNAVAILABLE, "Temporarily unavailable"),

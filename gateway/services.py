@@ -19,6 +19,8 @@ _EXTENSION = "ordersaga.services"
 ORDER_SERVICE = "order_service"
 INVENTORY_SERVICE = "inventory_service"
 PAYMENT_SERVICE = "payment_service"
+FINANCE_SERVICE = "finance_service"
+# Those that a saga runs through; the finance service only looks on.
 ALL_SERVICES = (ORDER_SERVICE, INVENTORY_SERVICE, PAYMENT_SERVICE)
 
 

@@ -25,6 +25,8 @@ class HttpSettings:
     rate_limits: RateLimits = field(default_factory=RateLimits)
     # How many of our own proxies stand in front: X-Forwarded-For is believed that many times, and else not at all.
     trusted_proxies: int = 0
+    # Whether there is a finance service to ask: it runs only where changes are captured.
+    has_finance_view: bool = False
     dashboard: DashboardSettings = field(default_factory=DashboardSettings)
 
     @classmethod
@@ -35,6 +37,7 @@ class HttpSettings:
             place_timeout_s=place_timeout_s,
             rate_limits=RateLimits.read_from(source),
             trusted_proxies=proxies,
+            has_finance_view=source.choice("FINANCE_VIEW", ("on", "off"), "off") == "on",
             dashboard=DashboardSettings.read(source, is_development=is_development),
         )
 

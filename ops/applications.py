@@ -11,7 +11,15 @@ from urllib.parse import urlsplit, urlunsplit
 from ops.errors import StackError
 from ops.folder import StackFolder
 from ops.processes import ProcessSpec, base_environment
-from ops.state import DATABASE_VARIABLES, REPLICATION_VARIABLES, SIGNING_VARIABLE, StackState, metrics_port_name
+from ops.state import (
+    DATABASE_VARIABLES,
+    FINANCE,
+    FINANCE_VARIABLE,
+    REPLICATION_VARIABLES,
+    SIGNING_VARIABLE,
+    StackState,
+    metrics_port_name,
+)
 from ops.tokens import KEY_VARIABLE
 from shared.change_data.captured import CAPTURED, CapturedDatabase
 
@@ -24,6 +32,9 @@ RELAYS = {
     "payment_relay": "payment_service",
 }
 REPLICABLE = (*SERVICES, *RELAYS)
+# Only where changes are captured.
+FINANCE_FEED = "finance_feed"
+FINANCE_PROCESSES = {FINANCE: "serve", FINANCE_FEED: "feed"}
 CONNECTORS = {captured.slot: captured for captured in CAPTURED.values()}
 
 # People who try manual payments by hand should not have to wait half an hour for the expiry; but a charge begins only
@@ -45,6 +56,8 @@ _OWN_VARIABLES = frozenset(
         SIGNING_VARIABLE,
         KEY_VARIABLE,
         *DATABASE_VARIABLES.values(),
+        FINANCE_VARIABLE,
+        "FINANCE_VIEW",
         *REPLICATION_VARIABLES.values(),
     }
 )
@@ -57,6 +70,11 @@ def service_environment(folder: StackFolder, state: StackState, service: str) ->
     urls = {DATABASE_VARIABLES[name]: state.database_url(name) for name in databases}
     secret = {SIGNING_VARIABLE: state.psp_webhook_secret} if pays else {}
     return {**_common_environment(folder, state), **urls, **secret}
+
+
+def finance_environment(folder: StackFolder, state: StackState) -> dict[str, str]:
+    """What the finance service, its feed and its migration read: a database of their own, and the broker."""
+    return {**_common_environment(folder, state), FINANCE_VARIABLE: state.database_url(FINANCE)}
 
 
 def psp_environment(folder: StackFolder, state: StackState) -> dict[str, str]:
@@ -78,6 +96,7 @@ def gateway_environment(folder: StackFolder, state: StackState) -> dict[str, str
         "GATEWAY_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(state.ports[GATEWAY]),
         KEY_VARIABLE: str(folder.signing_key_file),
+        "FINANCE_VIEW": "on" if state.cdc else "off",
     }
     # With `--set PSP_PUBLIC_URL=…` browsers go elsewhere.
     defaults = {
@@ -168,7 +187,21 @@ def application_processes(folder: StackFolder, state: StackState) -> list[Proces
         environment={**reconciler_environment(folder, state), **_metrics_environment(state, RECONCILER)},
         stage=RECONCILER_STAGE,
     )
-    return [*specs, psp, gateway, reconciler, *(_connectors(folder, state) if state.cdc else [])]
+    return [*specs, psp, gateway, reconciler, *(_of_changes(folder, state) if state.cdc else [])]
+
+
+def _of_changes(folder: StackFolder, state: StackState) -> list[ProcessSpec]:
+    """Those that capture changes, and those that live on them."""
+    finance = [
+        ProcessSpec(
+            name=name,
+            command=(sys.executable, "-m", FINANCE, command),
+            environment={**finance_environment(folder, state), **_metrics_environment(state, name)},
+            stage=SERVICE_STAGE,
+        )
+        for name, command in FINANCE_PROCESSES.items()
+    ]
+    return [*_connectors(folder, state), *finance]
 
 
 def _connectors(folder: StackFolder, state: StackState) -> list[ProcessSpec]:
@@ -186,7 +219,7 @@ def _connectors(folder: StackFolder, state: StackState) -> list[ProcessSpec]:
 def probed_names(replicas: Mapping[str, int], *, cdc: bool = False) -> list[str]:
     """The processes that have a port for metrics and health; the gateway answers on its own."""
     services = [replica for name in REPLICABLE for replica in replica_names(name, replicas.get(name, 1))]
-    return [*services, PSP, RECONCILER, *(CONNECTORS if cdc else ())]
+    return [*services, PSP, RECONCILER, *((*CONNECTORS, *FINANCE_PROCESSES) if cdc else ())]
 
 
 def _metrics_environment(state: StackState, name: str) -> dict[str, str]:

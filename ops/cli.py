@@ -1,7 +1,8 @@
 """Owns: the `ordersaga` command: options in, exit codes out. Must not know: how a stack works inside.
 
 Exit codes: 0 done, 1 it went wrong (the message says what to do), 2 wrong usage, 3 `status` of a stack that
-is not wholly running, 4 `alerts` while one fires, 5 `reconcile` that found something, 130 interrupted.
+is not wholly running, 4 `alerts` while one fires, 5 `reconcile` or `finance` that found something, 6 `finance` that
+cannot say, 130 interrupted.
 """
 
 import importlib
@@ -16,7 +17,7 @@ from uuid import UUID
 import click
 from rich.console import Console
 
-from ops import alerts, cdc_command, chaos, dead_letters, display, order_logs, psp, reconcile, sagas, tokens
+from ops import alerts, cdc_command, chaos, dead_letters, display, finance, order_logs, psp, reconcile, sagas, tokens
 from ops.audit import audit
 from ops.command_line import console, pairs, readable_errors
 from ops.databases import driver_url
@@ -25,7 +26,7 @@ from ops.errors import StackError
 from ops.following import follow, show
 from ops.rehearsals.commands import commands as scenarios
 from ops.stack import Stack
-from ops.state import DATABASE_VARIABLES, DATABASES
+from ops.state import DATABASE_VARIABLES, DATABASES, FINANCE, FINANCE_VARIABLE
 from shared.identity import Role
 from shared.tokens import DEFAULT_TTL_S
 
@@ -228,13 +229,16 @@ def shell(stack: Stack) -> None:
 
 
 @main.command()
-@click.argument("database", type=click.Choice(DATABASES))
+@click.argument("database", type=click.Choice((*DATABASES, FINANCE)))
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
 @readable_errors
 def psql(stack: Stack, database: str, arguments: tuple[str, ...]) -> None:
     """Open psql on one of the databases (arguments after -- go to psql)."""
-    url = driver_url(stack.environment()[DATABASE_VARIABLES[database]])
+    address = stack.environment().get(DATABASE_VARIABLES.get(database, FINANCE_VARIABLE))
+    if address is None:
+        raise StackError(f"this stack has no {database}", hint="`ordersaga up --cdc` makes one")
+    url = driver_url(address)
     try:
         os.execvp("psql", ["psql", url, *arguments])  # noqa: S606, S607 - psql of the user's PATH
     except FileNotFoundError as error:
@@ -261,6 +265,7 @@ main.add_command(erase)
 main.add_command(alerts.alerts)
 main.add_command(chaos.commands)
 main.add_command(reconcile.command)
+main.add_command(finance.command)
 main.add_command(dead_letters.commands)
 main.add_command(scenarios)
 

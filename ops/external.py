@@ -6,11 +6,17 @@ from ops.databases import why_unreachable as why_database_unreachable
 from ops.databases import without_password
 from ops.errors import StackError
 from ops.rabbitmq import why_unreachable as why_broker_unreachable
-from ops.state import DATABASE_VARIABLES, REPLICATION_VARIABLES, StackState
+from ops.state import DATABASE_VARIABLES, FINANCE_VARIABLE, REPLICATION_VARIABLES, StackState
 from ops.waiting import Waiter
 
 BROKER_VARIABLE, MANAGEMENT_VARIABLE = "AMQP_URI", "RABBITMQ_MANAGEMENT_URL"
-VARIABLES = (BROKER_VARIABLE, MANAGEMENT_VARIABLE, *DATABASE_VARIABLES.values(), *REPLICATION_VARIABLES.values())
+VARIABLES = (
+    BROKER_VARIABLE,
+    MANAGEMENT_VARIABLE,
+    *DATABASE_VARIABLES.values(),
+    FINANCE_VARIABLE,
+    *REPLICATION_VARIABLES.values(),
+)
 _TIMEOUT_S = 30.0
 
 

@@ -6,11 +6,11 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 
-from ops.applications import SERVICES, service_environment
+from ops.applications import SERVICES, finance_environment, service_environment
 from ops.errors import StackError
 from ops.folder import StackFolder
 from ops.processes import ProcessSpec, send_group, spawn
-from ops.state import StackState
+from ops.state import FINANCE, StackState
 from ops.waiting import Waiter
 
 _TIMEOUT_S = 180.0
@@ -18,7 +18,8 @@ _TIMEOUT_S = 180.0
 
 def migrate_all(folder: StackFolder, state: StackState, waiter: Waiter) -> None:
     """Bring every service's database to the newest revision; StackError with the log of one that fails."""
-    running = {service: _start(folder, state, service) for service in SERVICES}
+    services = (*SERVICES, FINANCE) if state.cdc else SERVICES
+    running = {service: _start(folder, state, service) for service in services}
     try:
         for service, process in running.items():
             _finish(folder, service, process, waiter)
@@ -31,10 +32,14 @@ def _start(folder: StackFolder, state: StackState, service: str) -> subprocess.P
     spec = ProcessSpec(
         name=_log_name(service),
         command=(sys.executable, "-m", service, "migrate"),
-        environment=service_environment(folder, state, service),
+        environment=_environment(folder, state, service),
         stage=0,
     )
     return spawn(spec, owner=folder.root, log=folder.log(spec.name))
+
+
+def _environment(folder: StackFolder, state: StackState, service: str) -> dict[str, str]:
+    return finance_environment(folder, state) if service == FINANCE else service_environment(folder, state, service)
 
 
 def _finish(folder: StackFolder, service: str, process: subprocess.Popen[bytes], waiter: Waiter) -> None:

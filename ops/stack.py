@@ -19,8 +19,6 @@ from ops.external import external_servers
 from ops.folder import StackFolder, exclusive_lock, lock_holder
 from ops.startup import Startup
 from ops.state import (
-    DATABASE_VARIABLES,
-    DATABASES,
     SIGNING_VARIABLE,
     StackState,
     fresh_state,
@@ -208,7 +206,7 @@ class Stack:
         JWT_SIGNING_KEY_FILE for a gateway of their own.
         """
         state = self._known_state()
-        urls = {DATABASE_VARIABLES[name]: state.database_url(name) for name in DATABASES}
+        urls = {variable: state.database_url(name) for name, variable in state.database_variables.items()}
         optional = {
             "MANAGEMENT_URL": state.management_url(),
             "GATEWAY_URL": state.gateway_url,

@@ -20,6 +20,9 @@ DATABASE_VARIABLES = {
     "payment_service": "PAYMENT_DATABASE_URL",
     "psp": "PSP_DATABASE_URL",
 }
+# Is there only where changes are captured.
+FINANCE, FINANCE_VARIABLE = "finance_service", "FINANCE_DATABASE_URL"
+_VARIABLES = {**DATABASE_VARIABLES, FINANCE: FINANCE_VARIABLE}
 # Holds what the payment simulator signs its webhooks with.
 SIGNING_VARIABLE = "PSP_WEBHOOK_SECRET"
 REPLICATION_VARIABLES = {
@@ -28,6 +31,7 @@ REPLICATION_VARIABLES = {
 # Who logs in where; every one of them gets a generated password.
 _ACCOUNTS = (
     *DATABASES,
+    FINANCE,
     *map(replication_role, REPLICATING_SERVICES),
     *("postgres", "ordersaga", "operator", "administrator", "erlang_cookie"),
 )
@@ -61,7 +65,7 @@ class StackState:
         return f"amqp://{account}:{self.passwords[account]}@127.0.0.1:{self.ports['amqp']}/%2F"
 
     def database_url(self, database: str, *, role: str | None = None) -> str:
-        external = self.external.get(DATABASE_VARIABLES.get(database, ""))
+        external = self.external.get(_VARIABLES.get(database, ""))
         if external is not None:
             return external
         role = role or database
@@ -129,8 +133,13 @@ class StackState:
         return self.cdc or self.relays_by_log
 
     @property
+    def database_variables(self) -> Mapping[str, str]:
+        """Of each database that this stack uses, the variable with its address."""
+        return _VARIABLES if self.cdc else DATABASE_VARIABLES
+
+    @property
     def private_databases(self) -> tuple[str, ...]:
-        return tuple(name for name in DATABASES if DATABASE_VARIABLES[name] not in self.external)
+        return tuple(name for name, variable in self.database_variables.items() if variable not in self.external)
 
     @property
     def private_broker(self) -> bool:

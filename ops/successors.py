@@ -14,7 +14,7 @@ from pika.exceptions import AMQPError
 from ops.applications import GATEWAY, PSP, SERVICES
 from ops.rabbitmq import normal_uri
 from ops.readiness import why_not_ready, why_psp_not_ready
-from ops.state import StackState
+from ops.state import FINANCE, StackState
 from shared.choreography import rpc_queue
 from shared.messaging.addresses import split_addresses
 
@@ -31,7 +31,7 @@ def readiness_of_successor(name: str, state: StackState) -> Ready:
         return lambda: why_not_ready(state) is None
     if kind == PSP:
         return lambda: why_psp_not_ready(state) is None
-    wanted = _answering(kind, state) if kind in SERVICES else None
+    wanted = _answering(kind, state) if kind in (*SERVICES, FINANCE) else None
     if wanted is None:
         return lambda: True
     return lambda: (_answering(kind, state) or 0) >= max(1, wanted)

@@ -15,7 +15,16 @@ import eventlet
 from nameko.extensions import DependencyProvider
 from nameko_sqlalchemy import Database
 
-from payment_service import foresight, handlers, provider_requests, queries, reconciling, requests, schemas
+from payment_service import (
+    foresight,
+    handlers,
+    ledger_totals,
+    provider_requests,
+    queries,
+    reconciling,
+    requests,
+    schemas,
+)
 from payment_service.charger import Charger
 from payment_service.models import Base
 from payment_service.psp_simulator import PspSimulator
@@ -220,6 +229,14 @@ class PaymentService:
     ) -> dict[str, Any]:
         wanted = {"after": after, "limit": limit, "full": full, "quiet_s": quiet_s, "ago_s": ago_s}
         return reconciling.walk_book(self.database, self.caller, self.charging.provider, **wanted)
+
+    @rpc
+    def ledger_totals(
+        self, since: Any, until: Any, before: Any = None, currency: Any = None, by_day: Any = False
+    ) -> dict[str, Any]:
+        wanted = {"since": since, "until": until, "before": before, "currency": currency, "by_day": by_day}
+        with transaction(self.database) as tx:
+            return ledger_totals.ledger_totals(tx, self.caller, **wanted)
 
     @rpc
     def reconcile_backlog(self) -> dict[str, Any]:

@@ -379,6 +379,18 @@ class ProviderUnavailable(TransientError):
     code = "provider_unavailable"
 
 
+class FinanceViewOff(TransientError):
+    """The finance view is not part of this installation, or not switched on."""
+
+    code = "finance_view_off"
+
+
+class FinanceViewDown(TransientError):
+    """The finance view should be there, and does not answer."""
+
+    code = "finance_view_down"
+
+
 class ChaosError(TransientError):
     """Failed on purpose, by a chaos switch."""
 

@@ -33,7 +33,8 @@ EXIT_MISCONFIGURED = 2
 class ServiceProcess:
     """What ``shared`` needs to know of a service to run it. ``service`` and ``settings`` are "module:name".
 
-    ``figures``: a sequence of TableFigure that Prometheus is told besides the outbox's.
+    ``figures``: a sequence of TableFigure that Prometheus is told besides the outbox's. Without an outbox
+    (``has_outbox``) there is nothing to relay.
     ``after_migrate`` prepares whatever else the service keeps its data in; ``commands`` are those that only this
     service has, beside serve, relay and migrate.
     """
@@ -44,6 +45,7 @@ class ServiceProcess:
     database_setting: str
     migrations: Path
     figures: str
+    has_outbox: bool = True
     after_migrate: Callable[[Mapping[str, str]], None] | None = None
     commands: Mapping[str, Callable[[Mapping[str, str]], None]] = field(default_factory=dict)
 
@@ -52,7 +54,7 @@ def run(process: ServiceProcess, arguments: list[str], environment: Mapping[str,
     """Do what ``arguments`` say; the exit code."""
     commands: dict[str, Callable[[Mapping[str, str]], None]] = {
         "serve": partial(serve, process),
-        "relay": partial(relay, process),
+        **({"relay": partial(relay, process)} if process.has_outbox else {}),
         "migrate": partial(migrate, process),
         **process.commands,
     }
@@ -110,7 +112,13 @@ def _serve_probes(process: ServiceProcess, source: Source, runner: Any) -> None:
     from shared.service_probes import probes_of
 
     (container,) = runner.containers
-    serve_probes(source, process.name, probes_of(container, _load(process.figures)))
+    serve_probes(source, process.name, probes_of(container, _figures_of(process)))
+
+
+def _figures_of(process: ServiceProcess) -> tuple[Any, ...]:
+    from shared.table_figures import OUTBOX_FIGURES, SLOT_FIGURES
+
+    return (*((*OUTBOX_FIGURES, *SLOT_FIGURES) if process.has_outbox else ()), *_load(process.figures))
 
 
 def _serve_until_terminated(runner: Any, eventlet: Any, started: Callable[[], None]) -> None:

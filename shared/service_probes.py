@@ -15,7 +15,7 @@ from shared.messaging.chaos_watch import ChaosWatch
 from shared.messaging.message_loop import MessageLoop
 from shared.metrics import collect_from, gauge
 from shared.probes import Probes, Report
-from shared.table_figures import OUTBOX_FIGURES, SLOT_FIGURES, TableFigure, TableFigures
+from shared.table_figures import TableFigure, TableFigures
 
 # The watchdog ends a process whose loop was silent for longer than this; a probe may say so before.
 LIVE_WITHIN_S = 30.0
@@ -28,7 +28,7 @@ def probes_of(container: Any, figures: Iterable[TableFigure]) -> Probes:
     """Registers what Prometheus asks of the container, too: once per process."""
     loop: MessageLoop = container.shared_extensions[MessageLoop]
     database = next(d for d in container.dependencies if isinstance(d, Database))
-    tables = TableFigures(SessionFactory(database.Session), (*OUTBOX_FIGURES, *SLOT_FIGURES, *figures))
+    tables = TableFigures(SessionFactory(database.Session), figures)
     collect_from(tables)
     _BROKER_CONNECTED.set_function(lambda: loop.is_connected)
     _LOOP_SILENT.set_function(lambda: loop.silent_s)

@@ -47,9 +47,10 @@ def money(amount: Any, currency: str | None = None) -> str:
     """Thousands apart; what is no amount is a dash."""
     if amount in (None, ""):
         return _NOTHING
-    whole, _, cents = str(amount).partition(".")
+    whole, _, cents = str(amount).removeprefix("-").partition(".")
+    sign = "\N{MINUS SIGN}" if str(amount).startswith("-") else ""
     grouped = f"{int(whole):,}".replace(",", "\u202f")
-    return f"{grouped}.{cents or '00'}" + (f"\u00a0{currency}" if currency else "")
+    return f"{sign}{grouped}.{cents or '00'}" + (f"\u00a0{currency}" if currency else "")
 
 
 def moment(text: str | None, *, live: bool = False) -> Markup:

@@ -36,6 +36,7 @@ ENTRIES = (
     Entry(title="Dead letters", endpoint="admin_letters.list_groups", role=Role.ADMIN),
     Entry(title="Redrives", endpoint="admin_runs.list_runs", role=Role.ADMIN, group=_MORE),
     Entry(title="Compare the books", endpoint="admin_books.show", role=Role.ADMIN, group=_MORE),
+    Entry(title="Finance", endpoint="admin_money.show", role=Role.ADMIN, group=_MORE),
     Entry(title="Chaos", endpoint="admin_trouble.show", role=Role.ADMIN, group=_MORE),
     Entry(title="Audit log", endpoint="admin_log.list_entries", role=Role.ADMIN, group=_MORE),
     Entry(title="Health", endpoint="admin_state.show", role=Role.ADMIN, group=_MORE),

@@ -23,6 +23,8 @@ Json = dict[str, Any]
 VHOST = "/"
 RPC_REQUEST_TTL_MS = 60_000
 MOST_LOOKS = 1_000_000_000
+# Services that are asked and take no part in a saga: they publish no event and consume none.
+ASKED_ONLY = ("finance_service",)
 # The stream of row changes: whoever was away for longer, or behind more, asks for a snapshot. No longer than an outbox
 # keeps what was published, so that what is erased is not read here for longer than there.
 STREAM_BYTES = 2_000_000_000
@@ -87,7 +89,7 @@ def _queues(choreography: Choreography) -> list[Json]:
     retry = [
         _retry_queue(service, delay_s) for service in choreography.services for delay_s in choreography.retry_delays_s
     ]
-    rpc = [_queue(rpc_queue(service), {}) for service in choreography.services]
+    rpc = [_queue(rpc_queue(service), {}) for service in _asked(choreography)]
     return [*work, *dead, *retry, *rpc, *_change_queues()]
 
 
@@ -150,9 +152,13 @@ def _bindings(choreography: Choreography) -> list[Json]:
         for service in choreography.services
         for delay_s in choreography.retry_delays_s
     ]
-    rpc = [_binding(RPC_EXCHANGE, rpc_queue(service), f"{service}.*") for service in choreography.services]
+    rpc = [_binding(RPC_EXCHANGE, rpc_queue(service), f"{service}.*") for service in _asked(choreography)]
     changes = [_binding(name, STREAM, "") for captured in CAPTURED.values() for name in captured.exchanges]
     return [*events, *retries, *rpc, *changes]
+
+
+def _asked(choreography: Choreography) -> tuple[str, ...]:
+    return (*choreography.services, *ASKED_ONLY)
 
 
 def _binding(source: str, queue: str, routing_key: str) -> Json:
@@ -175,7 +181,7 @@ def _policies(choreography: Choreography) -> list[Json]:
         # A caller has given up long before: requests to a service that is down must not pile up.
         _policy(
             "short-lived-requests",
-            rf"^rpc-({services})$",
+            rf"^rpc-({'|'.join(_asked(choreography))})$",
             {"message-ttl": RPC_REQUEST_TTL_MS, "max-length": 10_000, "overflow": "reject-publish"},
         ),
     ]

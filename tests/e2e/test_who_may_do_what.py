@@ -124,6 +124,8 @@ ROWS = (
     Row(request="GET /admin/health", statuses=(401, 403, 403, 403, 403, 200)),
     Row(request="GET /admin/sagas", statuses=(401, 403, 403, 403, 403, 200)),
     Row(request="GET /admin/audit", statuses=(401, 403, 403, 403, 403, 200)),
+    # This stack captures no changes.
+    Row(request="GET /admin/finance", statuses=(401, 403, 403, 403, 403, 503)),
     Row(request="GET /admin/dead-letters", statuses=(401, 403, 403, 403, 403, 200)),
     Row(request="GET /admin/dead-letters/{queue}", statuses=(401, 403, 403, 403, 403, 200)),
     Row(

@@ -20,6 +20,7 @@ READY_EVENTS = {
     "serve": '"event": "consuming"',
     "relay": '"event": "relay_active"',
     "psp": '"event": "psp_listening"',
+    "feed": '"event": "feed_active"',
     # python -m cdc <service>
     "order_service": '"event": "streaming_started"',
     "payment_service": '"event": "streaming_started"',
@@ -29,7 +30,7 @@ _numbers = itertools.count(1)
 
 
 class ServiceProcess:
-    """``python -m <service> serve|relay|psp`` with a log of its own."""
+    """``python -m <service> serve|relay|psp|feed`` with a log of its own."""
 
     def __init__(self, service: str, command: str, environment: Mapping[str, str], logs: Path) -> None:
         self.service, self.command = service, command

@@ -33,6 +33,7 @@ PAGES: dict[Role, tuple[str, ...]] = {
         "/admin/reconcile?period=full",
         "/admin/chaos",
         "/admin/audit",
+        "/admin/finance",
         "/admin/health",
         "/orders",
         "/orders/{order}",

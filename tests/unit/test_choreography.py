@@ -301,8 +301,8 @@ class TestTopology:
         kept = {queue for queue in QUEUES if patterns["kept-dead-letters"].search(queue)}
         assert bounded == set(WORK_QUEUES)
         assert kept == {f"{queue}.dead" for queue in WORK_QUEUES}
-        assert requests == {f"rpc-{service}" for service in CHOREOGRAPHY.services}
+        assert requests == {f"rpc-{service}" for service in (*CHOREOGRAPHY.services, "finance_service")}
 
     def test_every_queue_is_one_of_the_known_kinds(self) -> None:
-        rpc = {f"rpc-{service}" for service in CHOREOGRAPHY.services}
+        rpc = {f"rpc-{service}" for service in (*CHOREOGRAPHY.services, "finance_service")}
         assert set(QUEUES) == {*WORK_QUEUES, *(f"{queue}.dead" for queue in WORK_QUEUES), *RETRY_QUEUES, *rpc}

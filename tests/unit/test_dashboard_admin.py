@@ -45,6 +45,7 @@ PAGES = (
     "/admin/audit",
     "/admin/health",
     "/admin/health/live",
+    "/admin/finance",
     f"/admin/sagas/{ORDER}/expected",
 )
 

@@ -26,6 +26,8 @@ CODES = {
     "DatabaseUnavailable": "database_unavailable",
     "DeadLettersNotFound": "dead_letters_not_found",
     "ErasureNotFound": "erasure_not_found",
+    "FinanceViewDown": "finance_view_down",
+    "FinanceViewOff": "finance_view_off",
     "Forbidden": "forbidden",
     "ForeignReservation": "foreign_reservation",
     "IdempotencyKeyInProgress": "idempotency_key_in_progress",

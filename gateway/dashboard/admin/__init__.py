@@ -11,13 +11,13 @@ from typing import Any
 from flask import Flask
 
 from gateway.auth.sessions import identity_if_any
-from gateway.dashboard.admin import audit, chaos, dead_letters, health, overview, reconcile, redrives, sagas
+from gateway.dashboard.admin import audit, chaos, dead_letters, finance, health, overview, reconcile, redrives, sagas
 from gateway.dashboard.charts import sparkline
 from gateway.dashboard.settings import DashboardSettings
 from gateway.health import known_chaos
 from shared.identity import Role
 
-PAGES = (overview, sagas, dead_letters, redrives, reconcile, chaos, audit, health)
+PAGES = (overview, sagas, dead_letters, redrives, reconcile, finance, chaos, audit, health)
 
 
 def install_admin(app: Flask, settings: DashboardSettings) -> None:
