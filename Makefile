@@ -52,7 +52,9 @@ walkthrough: $(READY) ## Play the README's walk through the HTTP API with curl, 
 
 .PHONY: test test-ui test-cdc unit integration simulate
 test: $(READY) ## Run all tests but those in a browser (on a stack of their own in .stack-test)
-	$(BIN)/pytest tests --ignore=tests/ui $(ARGS)
+	@# Those that open no socket on both cores; 5 is pytest's word for "none of ARGS here".
+	$(BIN)/pytest --numprocesses=2 tests/unit tests/contracts $(ARGS) || [ $$? -eq 5 ]
+	$(BIN)/pytest tests/e2e tests/integration tests/simulation $(ARGS)
 
 test-cdc: $(CDC_READY) ## Capture changes with the real Debezium: kill it, take its broker away, pause it
 	$(BIN)/pytest tests/cdc $(ARGS)
@@ -61,7 +63,7 @@ test-ui: $(READY) ## Use the dashboard in a real Chromium (Debian's; installed i
 	$(BIN)/pytest tests/ui $(ARGS)
 
 unit: $(READY) ## Run the tests that open no socket
-	$(BIN)/pytest tests/unit $(ARGS)
+	$(BIN)/pytest --numprocesses=2 tests/unit $(ARGS)
 
 integration: $(READY) ## Run the tests on real RabbitMQ and PostgreSQL
 	$(BIN)/pytest tests/integration $(ARGS)

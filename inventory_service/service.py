@@ -12,23 +12,21 @@ from nameko_sqlalchemy import Database
 
 from inventory_service import foresight, handlers, reconciling, requests, reservation_requests, schemas
 from inventory_service.models import Base
-from shared import audit, idempotency, inbox, reconciliation
+from shared import idempotency, inbox
 from shared.caller import CallerProvider
-from shared.chaos import requests as chaos_requests
 from shared.database import ENGINE_OPTIONS, purge, transaction
-from shared.foresight import foresee
-from shared.health import health_of
 from shared.inbox import apply_once
-from shared.messaging.batch_consumer import consume, consumed_events
+from shared.messaging.batch_consumer import consume
 from shared.messaging.chaos_watch import ChaosProvider
 from shared.messaging.rpc import rpc
+from shared.operations import Operations
 from shared.settings_provider import SettingsProvider
 from shared.timer import EVERY_MINUTE, EVERY_SECOND, timer
 from shared.trace_provider import TraceProvider
 
 
-class InventoryService:
-    """Requests, events and timers of the inventory service."""
+class InventoryService(Operations):
+    """Requests, events and timers of the inventory service; what operators ask of all services is in Operations."""
 
     name = "inventory_service"
     database = Database(Base, engine_options=ENGINE_OPTIONS)
@@ -36,6 +34,7 @@ class InventoryService:
     caller = CallerProvider()
     chaos = ChaosProvider()
     traces = TraceProvider()
+    rehearse = staticmethod(foresight.rehearse)
 
     # Requests
 
@@ -134,11 +133,6 @@ class InventoryService:
             return reconciling.sides(tx, self.caller, order_ids)
 
     @rpc
-    def reconcile_backlog(self) -> dict[str, Any]:
-        with transaction(self.database) as tx:
-            return reconciliation.backlog(tx, self.caller)
-
-    @rpc
     def reconcile_stock(
         self, after: Any = None, limit: Any = 200, full: Any = False, quiet_s: Any = 30.0, ago_s: Any = None
     ) -> dict[str, Any]:
@@ -151,63 +145,6 @@ class InventoryService:
     ) -> dict[str, Any]:
         with transaction(self.database) as tx:
             return reconciling.say_again(tx, self.caller, order_id, why, idempotency_key, correlation_id)
-
-    @rpc
-    def republish_event(
-        self, order_id: Any, event_id: Any, idempotency_key: Any = None, correlation_id: Any = None
-    ) -> dict[str, Any]:
-        with transaction(self.database) as tx:
-            return reconciliation.republish(tx, self.caller, order_id, event_id, idempotency_key, correlation_id)
-
-    @rpc
-    def list_audit(
-        self,
-        limit: Any = 50,
-        cursor: Any = None,
-        actor: Any = None,
-        object_id: Any = None,
-        action: Any = None,
-        object_type: Any = None,
-        since: Any = None,
-        until: Any = None,
-    ) -> dict[str, Any]:
-        wanted = audit.AuditFilter(
-            actor=actor, action=action, object_type=object_type, object_id=object_id, since=since, until=until
-        )
-        with transaction(self.database) as tx:
-            return audit.page(tx, self.caller, limit=limit, cursor=cursor, wanted=wanted)
-
-    @rpc
-    def list_chaos(self) -> list[dict[str, Any]]:
-        with transaction(self.database) as tx:
-            return chaos_requests.list_chaos(tx, self.caller)
-
-    @rpc
-    def set_chaos(self, switch: Any, correlation_id: Any = None) -> dict[str, Any]:
-        with transaction(self.database) as tx:
-            return chaos_requests.set_chaos(tx, self.caller, self.chaos.ground, switch, correlation_id)
-
-    @rpc
-    def clear_chaos(self, switch_id: Any = None, correlation_id: Any = None) -> list[dict[str, Any]]:
-        with transaction(self.database) as tx:
-            return chaos_requests.clear_chaos(tx, self.caller, switch_id, correlation_id)
-
-    @rpc
-    def health(self) -> dict[str, Any]:
-        return health_of(self.name, self.database, self.chaos.marks())
-
-    # Dead letters
-
-    @rpc
-    def foresee_events(self, letters: Any) -> list[dict[str, Any]]:
-        rehearse = partial(foresight.rehearse, settings=self.settings)
-        horizon = self.settings.inbox_horizon
-        return foresee(self.database, self.caller, letters, consumed_events(type(self)), rehearse, horizon=horizon)
-
-    @rpc
-    def known_events(self, event_ids: Any) -> list[str]:
-        with transaction(self.database) as tx:
-            return inbox.known(tx, self.caller, event_ids)
 
     # Events
 

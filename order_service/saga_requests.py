@@ -170,83 +170,48 @@ def _at_deadline(order: Order, settings: Settings) -> str | None:
     return "flag"
 
 
-def nudge_saga(
+Command = Callable[[Transaction, Asking, str, Settings], None]
+
+
+def _resolve(tx: Transaction, asking: Asking, note: str, _settings: Settings) -> None:
+    saga_commands.resolve(tx, asking, note)
+
+
+def _cancel(tx: Transaction, asking: Asking, note: str, settings: Settings) -> None:
+    commands.cancel_order(tx, asking, settings, note=note)
+
+
+# By the names of their entrypoints, which are those of their lines in the audit log too.
+_COMMANDS: Mapping[str, Command] = {
+    "nudge_saga": saga_commands.nudge,
+    "resolve_saga": _resolve,
+    "cancel_saga": _cancel,
+}
+
+
+def steer_saga(
     tx: Transaction,
     caller: Identity,
+    command: str,
     order_id: Any,
     note: Any,
     idempotency_key: Any,
     correlation_id: Any,
     settings: Settings,
 ) -> dict[str, Any]:
-    """{"saga", "replayed"}. Raises Forbidden, InvalidRequest, what the command raises, and what `once` raises."""
-    asking, said_note = _asking(caller, order_id, note, idempotency_key, correlation_id)
+    """{"saga", "replayed"}: ``nudge_saga``, ``resolve_saga`` or ``cancel_saga`` (the operator's cancel).
 
-    def command() -> None:
-        saga_commands.nudge(tx, asking, said_note, settings)
-
-    return _told(tx, "nudge_saga", asking, said_note, idempotency_key, command, settings)
-
-
-def resolve_saga(
-    tx: Transaction,
-    caller: Identity,
-    order_id: Any,
-    note: Any,
-    idempotency_key: Any,
-    correlation_id: Any,
-    settings: Settings,
-) -> dict[str, Any]:
-    """As :func:`nudge_saga`."""
-    asking, said_note = _asking(caller, order_id, note, idempotency_key, correlation_id)
-
-    def command() -> None:
-        saga_commands.resolve(tx, asking, said_note)
-
-    return _told(tx, "resolve_saga", asking, said_note, idempotency_key, command, settings)
-
-
-def cancel_saga(
-    tx: Transaction,
-    caller: Identity,
-    order_id: Any,
-    note: Any,
-    idempotency_key: Any,
-    correlation_id: Any,
-    settings: Settings,
-) -> dict[str, Any]:
-    """The operator's cancel. As :func:`nudge_saga`."""
-    asking, said_note = _asking(caller, order_id, note, idempotency_key, correlation_id)
-
-    def command() -> None:
-        commands.cancel_order(tx, asking, settings, note=said_note)
-
-    return _told(tx, "cancel_saga", asking, said_note, idempotency_key, command, settings)
-
-
-def _asking(
-    caller: Identity, order_id: Any, note: Any, idempotency_key: Any, correlation_id: Any
-) -> tuple[Asking, str]:
+    Raises Forbidden, InvalidRequest, what the command raises, and what `once` raises.
+    """
     refuse_all_but_operators(caller)
     check_request_ids(idempotency_key, correlation_id)
     said_note: str = load_request(_NOTE, {"note": note})["note"]
-    id_ = read_order_id(order_id)
-    return Asking(caller=caller, order_id=id_, by=Party.OPERATOR, correlation_id=correlation_id), said_note
+    asking = Asking(caller=caller, order_id=read_order_id(order_id), by=Party.OPERATOR, correlation_id=correlation_id)
 
+    def carry_out() -> dict[str, Any]:
+        _COMMANDS[command](tx, asking, said_note, settings)
+        return get_saga(tx, caller, str(asking.order_id), settings)
 
-def _told(
-    tx: Transaction,
-    scope: str,
-    asking: Asking,
-    note: str,
-    idempotency_key: str | None,
-    command: Callable[[], None],
-    settings: Settings,
-) -> dict[str, Any]:
-    def tell() -> dict[str, Any]:
-        command()
-        return get_saga(tx, asking.caller, str(asking.order_id), settings)
-
-    request = {"orderId": str(asking.order_id), "note": note}
-    saga, replayed = once(tx, scope, owned_key(asking.caller, idempotency_key), request, tell)
+    request = {"orderId": str(asking.order_id), "note": said_note}
+    saga, replayed = once(tx, command, owned_key(caller, idempotency_key), request, carry_out)
     return {"saga": saga, "replayed": replayed}

@@ -29,24 +29,22 @@ from order_service import (
     schemas,
 )
 from order_service.models import Base
-from shared import audit, idempotency, inbox, reconciliation
+from shared import idempotency, inbox
 from shared.caller import CallerProvider
-from shared.chaos import requests as chaos_requests
 from shared.database import ENGINE_OPTIONS, purge, transaction
 from shared.errors import OrderSagaError
-from shared.foresight import foresee
-from shared.health import health_of
 from shared.inbox import apply_once
-from shared.messaging.batch_consumer import consume, consumed_events
+from shared.messaging.batch_consumer import consume
 from shared.messaging.chaos_watch import ChaosProvider
 from shared.messaging.rpc import rpc
+from shared.operations import Operations
 from shared.settings_provider import SettingsProvider
 from shared.timer import EVERY_MINUTE, EVERY_SECOND, timer
 from shared.trace_provider import TraceProvider
 
 
-class OrderService:
-    """Requests, events and timers of the order service."""
+class OrderService(Operations):
+    """Requests, events and timers of the order service; what operators ask of all services is in Operations."""
 
     name = "order_service"
     database = Database(Base, engine_options=ENGINE_OPTIONS)
@@ -54,6 +52,7 @@ class OrderService:
     caller = CallerProvider()
     chaos = ChaosProvider()
     traces = TraceProvider()
+    rehearse = staticmethod(foresight.rehearse)
 
     # Requests for orders
 
@@ -182,7 +181,7 @@ class OrderService:
     ) -> dict[str, Any]:
         ids = (idempotency_key, correlation_id)
         with transaction(self.database) as tx:
-            return saga_requests.nudge_saga(tx, self.caller, order_id, note, *ids, self.settings)
+            return saga_requests.steer_saga(tx, self.caller, "nudge_saga", order_id, note, *ids, self.settings)
 
     @rpc
     def resolve_saga(
@@ -190,7 +189,7 @@ class OrderService:
     ) -> dict[str, Any]:
         ids = (idempotency_key, correlation_id)
         with transaction(self.database) as tx:
-            return saga_requests.resolve_saga(tx, self.caller, order_id, note, *ids, self.settings)
+            return saga_requests.steer_saga(tx, self.caller, "resolve_saga", order_id, note, *ids, self.settings)
 
     @rpc
     def cancel_saga(
@@ -198,7 +197,7 @@ class OrderService:
     ) -> dict[str, Any]:
         ids = (idempotency_key, correlation_id)
         with transaction(self.database) as tx:
-            return saga_requests.cancel_saga(tx, self.caller, order_id, note, *ids, self.settings)
+            return saga_requests.steer_saga(tx, self.caller, "cancel_saga", order_id, note, *ids, self.settings)
 
     @rpc
     def overview(self) -> dict[str, Any]:
@@ -262,11 +261,6 @@ class OrderService:
             return reconciling.unheard(tx, self.caller, changes)
 
     @rpc
-    def reconcile_backlog(self) -> dict[str, Any]:
-        with transaction(self.database) as tx:
-            return reconciliation.backlog(tx, self.caller)
-
-    @rpc
     def say_order_again(
         self,
         order_id: Any,
@@ -280,13 +274,6 @@ class OrderService:
             return reconciling.say_again(
                 tx, self.caller, order_id, event_type, return_id, why, idempotency_key, correlation_id
             )
-
-    @rpc
-    def republish_event(
-        self, order_id: Any, event_id: Any, idempotency_key: Any = None, correlation_id: Any = None
-    ) -> dict[str, Any]:
-        with transaction(self.database) as tx:
-            return reconciliation.republish(tx, self.caller, order_id, event_id, idempotency_key, correlation_id)
 
     # The audit log
 
@@ -305,53 +292,7 @@ class OrderService:
         with transaction(self.database) as tx:
             return audit_requests.record_audit(tx, self.caller, entry, idempotency_key)
 
-    @rpc
-    def list_audit(
-        self,
-        limit: Any = 50,
-        cursor: Any = None,
-        actor: Any = None,
-        object_id: Any = None,
-        action: Any = None,
-        object_type: Any = None,
-        since: Any = None,
-        until: Any = None,
-    ) -> dict[str, Any]:
-        wanted = audit.AuditFilter(
-            actor=actor, action=action, object_type=object_type, object_id=object_id, since=since, until=until
-        )
-        with transaction(self.database) as tx:
-            return audit.page(tx, self.caller, limit=limit, cursor=cursor, wanted=wanted)
-
-    # Chaos
-
-    @rpc
-    def list_chaos(self) -> list[dict[str, Any]]:
-        with transaction(self.database) as tx:
-            return chaos_requests.list_chaos(tx, self.caller)
-
-    @rpc
-    def set_chaos(self, switch: Any, correlation_id: Any = None) -> dict[str, Any]:
-        with transaction(self.database) as tx:
-            return chaos_requests.set_chaos(tx, self.caller, self.chaos.ground, switch, correlation_id)
-
-    @rpc
-    def clear_chaos(self, switch_id: Any = None, correlation_id: Any = None) -> list[dict[str, Any]]:
-        with transaction(self.database) as tx:
-            return chaos_requests.clear_chaos(tx, self.caller, switch_id, correlation_id)
-
     # Dead letters
-
-    @rpc
-    def foresee_events(self, letters: Any) -> list[dict[str, Any]]:
-        rehearse = partial(foresight.rehearse, settings=self.settings)
-        horizon = self.settings.inbox_horizon
-        return foresee(self.database, self.caller, letters, consumed_events(type(self)), rehearse, horizon=horizon)
-
-    @rpc
-    def known_events(self, event_ids: Any) -> list[str]:
-        with transaction(self.database) as tx:
-            return inbox.known(tx, self.caller, event_ids)
 
     @rpc
     def create_redrive(self, wanted: Any, idempotency_key: Any = None, request_id: Any = None) -> dict[str, Any]:
@@ -401,12 +342,6 @@ class OrderService:
     def resume_redrive(self, run_id: Any, idempotency_key: Any = None, request_id: Any = None) -> dict[str, Any]:
         with transaction(self.database) as tx:
             return redrive_requests.resume_redrive(tx, self.caller, run_id, idempotency_key, request_id)
-
-    # Health
-
-    @rpc
-    def health(self) -> dict[str, Any]:
-        return health_of(self.name, self.database, self.chaos.marks())
 
     # Events
 

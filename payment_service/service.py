@@ -28,20 +28,18 @@ from payment_service import (
 from payment_service.charger import Charger
 from payment_service.models import Base
 from payment_service.psp_simulator import PspSimulator
-from shared import audit, idempotency, inbox, reconciliation, tracing
+from shared import idempotency, inbox, tracing
 from shared.caller import CallerProvider
-from shared.chaos import requests as chaos_requests
 from shared.chaos.kinds import PROVIDER_TARGET, settings_of
 from shared.database import ENGINE_OPTIONS, SessionFactory, purge, transaction
 from shared.envelope import new_id
 from shared.errors import DatabaseUnavailable, TransientError
-from shared.foresight import foresee
-from shared.health import health_of
 from shared.inbox import apply_once
 from shared.logs import get_logger
-from shared.messaging.batch_consumer import consume, consumed_events
+from shared.messaging.batch_consumer import consume
 from shared.messaging.chaos_watch import ChaosProvider, ChaosWatch
 from shared.messaging.rpc import rpc
+from shared.operations import Operations
 from shared.settings_provider import SETTINGS_KEY, SettingsProvider
 from shared.timer import EVERY_MINUTE, EVERY_SECOND, timer
 from shared.trace_provider import TraceProvider
@@ -145,8 +143,8 @@ class Charging(DependencyProvider):
             queries.end_lease(tx, self.worker_id)
 
 
-class PaymentService:
-    """Requests, events and timers of the payment service."""
+class PaymentService(Operations):
+    """Requests, events and timers of the payment service; what operators ask of all services is in Operations."""
 
     name = "payment_service"
     database = Database(Base, engine_options=ENGINE_OPTIONS)
@@ -155,6 +153,7 @@ class PaymentService:
     caller = CallerProvider()
     chaos = ChaosProvider(calls_provider=True)
     traces = TraceProvider()
+    rehearse = staticmethod(foresight.rehearse)
 
     # Requests
 
@@ -239,23 +238,11 @@ class PaymentService:
             return ledger_totals.ledger_totals(tx, self.caller, **wanted)
 
     @rpc
-    def reconcile_backlog(self) -> dict[str, Any]:
-        with transaction(self.database) as tx:
-            return reconciliation.backlog(tx, self.caller)
-
-    @rpc
     def say_payment_again(
         self, order_id: Any, why: Any = None, idempotency_key: Any = None, correlation_id: Any = None
     ) -> dict[str, Any]:
         with transaction(self.database) as tx:
             return reconciling.say_again(tx, self.caller, order_id, why, idempotency_key, correlation_id)
-
-    @rpc
-    def republish_event(
-        self, order_id: Any, event_id: Any, idempotency_key: Any = None, correlation_id: Any = None
-    ) -> dict[str, Any]:
-        with transaction(self.database) as tx:
-            return reconciliation.republish(tx, self.caller, order_id, event_id, idempotency_key, correlation_id)
 
     @rpc
     def void_charge(
@@ -272,41 +259,8 @@ class PaymentService:
         return self._begin(reconciling.give_back, self.caller, order_id, why, idempotency_key, correlation_id)
 
     @rpc
-    def list_audit(
-        self,
-        limit: Any = 50,
-        cursor: Any = None,
-        actor: Any = None,
-        object_id: Any = None,
-        action: Any = None,
-        object_type: Any = None,
-        since: Any = None,
-        until: Any = None,
-    ) -> dict[str, Any]:
-        wanted = audit.AuditFilter(
-            actor=actor, action=action, object_type=object_type, object_id=object_id, since=since, until=until
-        )
-        with transaction(self.database) as tx:
-            return audit.page(tx, self.caller, limit=limit, cursor=cursor, wanted=wanted)
-
-    @rpc
-    def list_chaos(self) -> list[dict[str, Any]]:
-        with transaction(self.database) as tx:
-            return chaos_requests.list_chaos(tx, self.caller)
-
-    @rpc
-    def set_chaos(self, switch: Any, correlation_id: Any = None) -> dict[str, Any]:
-        with transaction(self.database) as tx:
-            return chaos_requests.set_chaos(tx, self.caller, self.chaos.ground, switch, correlation_id)
-
-    @rpc
-    def clear_chaos(self, switch_id: Any = None, correlation_id: Any = None) -> list[dict[str, Any]]:
-        with transaction(self.database) as tx:
-            return chaos_requests.clear_chaos(tx, self.caller, switch_id, correlation_id)
-
-    @rpc
     def health(self) -> dict[str, Any]:
-        return {**health_of(self.name, self.database, self.chaos.marks()), "pspCircuit": self.charging.circuit}
+        return {**super().health(), "pspCircuit": self.charging.circuit}
 
     def _begin(self, request: Callable[..., requests.Begun], *arguments: Any) -> dict[str, Any]:
         """Answer a request; what it began is called after the commit, and its outcome not waited for."""
@@ -315,19 +269,6 @@ class PaymentService:
         # crash point: charger.requested
         self.charging.submit_soon(attempts)
         return answer
-
-    # Dead letters
-
-    @rpc
-    def foresee_events(self, letters: Any) -> list[dict[str, Any]]:
-        rehearse = partial(foresight.rehearse, settings=self.settings)
-        horizon = self.settings.inbox_horizon
-        return foresee(self.database, self.caller, letters, consumed_events(type(self)), rehearse, horizon=horizon)
-
-    @rpc
-    def known_events(self, event_ids: Any) -> list[str]:
-        with transaction(self.database) as tx:
-            return inbox.known(tx, self.caller, event_ids)
 
     # Events
 

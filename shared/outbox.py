@@ -103,15 +103,21 @@ class OutboxRow:
 
 # The relay's statements run on a psycopg2 connection of its own, in autocommit.
 # Unpublished rows by id, never "id > last seen": a transaction that commits late would be skipped for ever.
-# Rows behind a parked row of their aggregate wait with it, so that the order per aggregate is kept.
+# Rows behind a parked row of their aggregate wait with it, so that the order per aggregate is kept. Parked ones are
+# looked up once and not per row: with statistics from a time when nothing waited, the planner read all that wait for
+# each of them, 0.4 s a window with 4,000 waiting. The order is that of outbox_parked, which has only those.
 READ_UNPUBLISHED = """
+with parked as materialized (
+    select distinct on (aggregate_id) aggregate_id, id
+    from outbox
+    where published_at is null and parked_until > now()
+    order by aggregate_id, id
+)
 select o.id, o.aggregate_id, o.event_id, o.event_type, o.correlation_id, o.causation_id,
        o.schema_version, o.traceparent, o.payload::text, o.occurred_at
 from outbox o
 where o.published_at is null
-  and not exists (select 1 from outbox p
-                  where p.aggregate_id = o.aggregate_id and p.id <= o.id
-                    and p.published_at is null and p.parked_until > now())
+  and not exists (select 1 from parked p where p.aggregate_id = o.aggregate_id and p.id <= o.id)
 order by o.id
 limit %(limit)s
 """

@@ -18,6 +18,7 @@ from harness.broker import Broker  # noqa: E402
 from harness.databases import Databases  # noqa: E402
 from harness.processes import ROOT, Processes  # noqa: E402
 from harness.shop import Shop  # noqa: E402
+from harness.whole_stack import WholeStack  # noqa: E402
 
 from gateway.rpc import RpcClient  # noqa: E402
 from ops.stack import Stack  # noqa: E402
@@ -71,10 +72,18 @@ def shop(rpc: RpcClient, databases: Databases) -> Shop:
     return Shop(rpc, databases)
 
 
+@pytest.fixture(scope="session")
+def whole_stack(stack: Stack, databases: Databases, broker: Broker) -> Iterator[WholeStack]:
+    """For the modules that use what people use; the others stop it."""
+    whole_stack = WholeStack(stack, databases, broker)
+    yield whole_stack
+    whole_stack.infrastructure_only()
+
+
 @pytest.fixture(scope="module")
-def empty_stack(stack: Stack, databases: Databases, broker: Broker) -> None:
+def empty_stack(whole_stack: WholeStack, databases: Databases, broker: Broker) -> None:
     """Nothing in any table or queue when a module's first process starts."""
-    stack.up(infrastructure_only=True)
+    whole_stack.infrastructure_only()
     broker.purge_all()
     databases.empty()
 

@@ -68,8 +68,8 @@ def play(play: Play) -> Conclusion:
         "caughtUpS": round(caught_up_s, 1),
     }
     return harmless(
-        f"for {pause_s:g} s finance read figures up to {worst.age_s:.0f} s old, {worst.missing} {_CURRENCY} too little, "
-        f"and said so; {caught_up_s:.0f} s after the pause the view was whole again, nothing lost and nothing counted twice"
+        f"for {pause_s:g} s finance read figures up to {worst.age_s:.0f} s old, {worst.missing} {_CURRENCY} too low, "
+        f"and said so; {caught_up_s:.0f} s after the pause the view was whole again, nothing lost or counted twice"
     )
 
 
@@ -225,7 +225,7 @@ def _caught_up(play: Play) -> float:
 REHEARSAL = Rehearsal(
     name="reconciliation_lag",
     what="Change data capture stands still for minutes while orders go on; finance reads what it knew before.",
-    why="A figure that is old and does not say so is a wrong figure; and a reader that stands still keeps the log growing.",
+    why="A figure that is old and does not say so is a wrong figure; and while a reader stands still, the log grows.",
     watch=(
         Place(
             where="dashboard",

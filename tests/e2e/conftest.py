@@ -9,25 +9,13 @@ from harness.broker import Broker
 from harness.databases import Databases
 from harness.gateway import Gateway
 from harness.whole import assert_whole
-
-from ops.people import NO_LIMITS, people_of
-from ops.stack import Stack
+from harness.whole_stack import WholeStack
 
 
 @pytest.fixture(scope="module")
-def gateway(stack: Stack, empty_stack: None, request: pytest.FixtureRequest) -> Iterator[Gateway]:
-    """Services, relays, provider and gateway on top of the infrastructure that is up; only these are stopped again.
-
-    A module may have SETTINGS of its own, and REPLICAS.
-    """
-    settings = {**NO_LIMITS, **getattr(request.module, "SETTINGS", {})}
-    replicas = getattr(request.module, "REPLICAS", {})
-    stack.up(infrastructure_only=False, settings=settings, replicas=replicas)
-    try:
-        environment = stack.environment()
-        yield Gateway(environment["GATEWAY_URL"], people_of(environment))
-    finally:
-        stack.up(infrastructure_only=True, settings=dict.fromkeys(settings, ""), replicas=dict.fromkeys(replicas, 1))
+def gateway(whole_stack: WholeStack, request: pytest.FixtureRequest) -> Gateway:
+    """A module may have SETTINGS of its own, and REPLICAS; else it uses what the module before has started."""
+    return whole_stack.up(getattr(request.module, "SETTINGS", {}), getattr(request.module, "REPLICAS", {}))
 
 
 @pytest.fixture(autouse=True)

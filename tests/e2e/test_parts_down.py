@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import http.client
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from harness.crowd import at_work
 from harness.databases import Databases
 from harness.gateway import Gateway
 from harness.waiting import wait_until
@@ -38,23 +39,9 @@ class Clients:
     unsure: list[str] = field(default_factory=list)
     problems: list[tuple[int, str | None]] = field(default_factory=list)
     dishonest: list[Any] = field(default_factory=list)
-    _enough: threading.Event = field(default_factory=threading.Event)
 
-    @contextmanager
-    def at_work(self) -> Iterator[None]:
-        threads = [threading.Thread(target=self._work) for _ in range(CLIENTS)]
-        for thread in threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            self._enough.set()
-            for thread in threads:
-                thread.join(60)
-        assert not any(thread.is_alive() for thread in threads)
-
-    def _work(self) -> None:
-        while not self._enough.is_set():
+    def work(self, enough: threading.Event) -> None:
+        while not enough.is_set():
             key = uuid4().hex
             try:
                 self._place(key)
@@ -120,7 +107,7 @@ def test_honest_answers_in_time_and_all_well_afterwards(
     clients = Clients(gateway=gateway, item=gateway.product(on_hand=1_000_000))
     gateway.order(clients.item)
 
-    with clients.at_work():
+    with at_work(clients.work, CLIENTS):
         wait_until(lambda: len(clients.accepted) >= 10, "orders are accepted")
         with trouble.cause(stack):
             if trouble.is_noticed:

@@ -8,12 +8,12 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from harness.crowd import at_work
 from harness.databases import Databases
 from harness.gateway import TIMEOUT_S, Gateway, key
 from harness.waiting import wait_until
@@ -37,25 +37,11 @@ class Customers:
     item: str
     placed: list[str] = field(default_factory=list)
     failures: list[Any] = field(default_factory=list)
-    _enough: threading.Event = field(default_factory=threading.Event)
 
-    @contextmanager
-    def at_work(self) -> Iterator[None]:
-        threads = [threading.Thread(target=self._work) for _ in range(CLIENTS)]
-        for thread in threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            self._enough.set()
-            for thread in threads:
-                thread.join(60)
-        assert not any(thread.is_alive() for thread in threads)
-
-    def _work(self) -> None:
+    def work(self, enough: threading.Event) -> None:
         connection = http.client.HTTPConnection(urlsplit(self.gateway.address).netloc, timeout=TIMEOUT_S)
         body = json.dumps({"items": [{"item": self.item, "quantity": 1}]})
-        while not self._enough.is_set():
+        while not enough.is_set():
             order = self._ask(connection, "POST", "/orders", body, wanted=202)
             if order is not None:
                 self.placed.append(str(order["id"]))
@@ -89,7 +75,7 @@ class Customers:
 def customers(gateway: Gateway, databases: Databases) -> Iterator[Customers]:
     customers = Customers(gateway=gateway, item=gateway.product(on_hand=1_000_000))
     gateway.order(customers.item)
-    with customers.at_work():
+    with at_work(customers.work, CLIENTS):
         customers.wait_for_more()
         yield customers
     assert customers.failures == []

@@ -14,9 +14,9 @@ from click.testing import CliRunner
 from harness.collector import Collector, Span
 from harness.gateway import Gateway, key, payment_path
 from harness.waiting import wait_until
+from harness.whole_stack import WholeStack
 
 from ops.cli import main
-from ops.people import NO_LIMITS, people_of
 from ops.stack import Stack
 
 pytestmark = pytest.mark.e2e
@@ -40,19 +40,11 @@ def collector() -> Iterator[Collector]:
 
 
 @pytest.fixture(scope="module")
-def gateway(stack: Stack, empty_stack: None, collector: Collector) -> Iterator[Gateway]:
+def gateway(whole_stack: WholeStack, collector: Collector) -> Gateway:
     """The whole stack, told where its spans go."""
-    settings = {
-        **NO_LIMITS,
-        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.address,
-        "OTEL_BSP_SCHEDULE_DELAY": "200",
-    }
-    stack.up(infrastructure_only=False, settings=settings)
-    try:
-        environment = stack.environment()
-        yield Gateway(environment["GATEWAY_URL"], people_of(environment))
-    finally:
-        stack.up(infrastructure_only=True, settings=dict.fromkeys(settings, ""))
+    return whole_stack.up(
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.address, "OTEL_BSP_SCHEDULE_DELAY": "200"}, replicas={}
+    )
 
 
 def _whole_trace(collector: Collector, order_id: str, *names: str) -> list[Span]:

@@ -271,8 +271,9 @@ class TestWhatIsAsked:
             orders.run(lambda tx: requests.cancel_order(tx, ADA, order_id, None, None, None, SETTINGS))
         with pytest.raises(OrderNotFound):
             orders.run(lambda tx: requests.cancel_order(tx, BOB, order_id, None, None, None, SETTINGS))
+        nudge = ("nudge_saga", order_id, "x", None, None, SETTINGS)
         with pytest.raises(OrderArchived):
-            orders.run(lambda tx: saga_requests.nudge_saga(tx, ADMIN, order_id, "x", None, None, SETTINGS))
+            orders.run(lambda tx: saga_requests.steer_saga(tx, ADMIN, *nudge))
 
     def test_a_repeated_request_still_gets_its_answer(self, orders: OrderDatabase) -> None:
         order_id = str(cancelled(orders))

@@ -5,7 +5,7 @@ No process runs. Orders are placed and moved by the service's own functions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -40,11 +40,7 @@ ADMIN = Identity(subject="root", roles=frozenset({Role.ADMIN}))
 SHOP = Identity(subject="sue", roles=frozenset({Role.SELLER, Role.USER}), seller_id="shop")
 FLAGGING = replace(SETTINGS, rules=replace(SETTINGS.rules, flags_overdue=True))
 NOTE = "ticket 4711"
-HELPS: Mapping[str, Callable[..., dict[str, Any]]] = {
-    "nudge": saga_requests.nudge_saga,
-    "cancel": saga_requests.cancel_saga,
-    "resolve": saga_requests.resolve_saga,
-}
+HELPS = ("nudge", "cancel", "resolve")
 
 
 @pytest.fixture
@@ -75,10 +71,8 @@ def help_on(
     key: str | None = None,
     later: timedelta = timedelta(0),
 ) -> dict[str, Any]:
-    command = HELPS[what]
-    answer: dict[str, Any] = orders.run(
-        lambda tx: command(tx, caller, str(order_id), note, key, "req-9", SETTINGS), later=later
-    )
+    asked = (f"{what}_saga", str(order_id), note, key, "req-9")
+    answer: dict[str, Any] = orders.run(lambda tx: saga_requests.steer_saga(tx, caller, *asked, SETTINGS), later=later)
     return answer
 
 

@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 
 import pytest
 from harness.gateway import Gateway
+from harness.whole_stack import WholeStack
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from gateway.auth.accounts import DEVELOPMENT_ACCOUNTS, DEVELOPMENT_PASSWORDS
 from ops.packages import install
-from ops.people import NO_LIMITS, people_of
 from ops.stack import Stack
 from shared.identity import Role
 
@@ -37,15 +37,9 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def gateway(stack: Stack, empty_stack: None, request: pytest.FixtureRequest) -> Iterator[Gateway]:
+def gateway(whole_stack: WholeStack, request: pytest.FixtureRequest) -> Gateway:
     """As in the e2e tests: the whole stack, on top of the infrastructure that is up."""
-    settings = {**NO_LIMITS, **getattr(request.module, "SETTINGS", {})}
-    stack.up(infrastructure_only=False, settings=settings)
-    try:
-        environment = stack.environment()
-        yield Gateway(environment["GATEWAY_URL"], people_of(environment))
-    finally:
-        stack.up(infrastructure_only=True, settings=dict.fromkeys(settings, ""))
+    return whole_stack.up(getattr(request.module, "SETTINGS", {}), {})
 
 
 @pytest.fixture(scope="module")

@@ -48,6 +48,7 @@ class TestALine:
             json.dumps([ORDER]).encode(),
             json.dumps({"event": "no time", "id": ORDER}).encode(),
         ],
+        ids=["another order", "other orders", "another request", "no JSON", "no object", "no time"],
     )
     def test_about_others_or_of_no_known_form_is_left_out(self, foreign: bytes) -> None:
         assert ABOUT.told_by(foreign) is None
