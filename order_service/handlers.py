@@ -97,6 +97,7 @@ def timeline_row(envelope: Envelope, order_id: UUID, payload: Any, *, decision: 
         "occurred_at": envelope.occurred_at,
         "decision": decision,
         "note": note,
+        "schema_version": envelope.schema_version,
         "payload": payload,
     }
 
@@ -247,7 +248,7 @@ def once_more(row: Any) -> Outgoing:
         correlation_id=row.correlation_id,
         causation_id=row.causation_id,
         occurred_at=row.occurred_at,
-        schema_version=PUBLISHED[row.event_type].schema_version,
+        schema_version=row.schema_version,
         traceparent=tracing.of_order(row.order_id, row.correlation_id),
     )
     return Outgoing(envelope=envelope, aggregate_id=str(row.order_id), payload=row.payload)

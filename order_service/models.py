@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Boolean, DateTime, Identity, Index, Integer, Numeric, Text, text
+from sqlalchemy import BigInteger, Boolean, DateTime, Identity, Index, Integer, Numeric, SmallInteger, Text, text
 from sqlalchemy.dialects.postgresql import JSON, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -174,6 +174,7 @@ class OrderEvent(Base):
     decision: Mapped[str] = mapped_column(Text)
     note: Mapped[str] = mapped_column(Text)
     payload: Mapped[Any] = mapped_column(JSON)
+    schema_version: Mapped[int] = mapped_column(SmallInteger, server_default=text("1"))
 
     __table_args__ = (
         Index("order_events_order", "order_id"),

@@ -71,12 +71,12 @@ from json_to_recordset(cast(:rows as json)) as r(
 """)
 _INSERT_EVENTS = text("""
 insert into order_events (order_id, event_id, event_type, source, correlation_id, causation_id,
-                          occurred_at, recorded_at, decision, note, payload)
+                          occurred_at, recorded_at, decision, note, schema_version, payload)
 select order_id, event_id, event_type, source, correlation_id, causation_id,
-       occurred_at, :now, decision, note, payload
+       occurred_at, :now, decision, note, schema_version, payload
 from json_to_recordset(cast(:rows as json)) as r(
     order_id uuid, event_id uuid, event_type text, source text, correlation_id text, causation_id uuid,
-    occurred_at timestamptz, decision text, note text, payload json)
+    occurred_at timestamptz, decision text, note text, schema_version smallint, payload json)
 """)
 
 
@@ -164,7 +164,8 @@ def insert_events(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
 # An order's own events, to be published once more
 
 _LAST_EMITTED = text("""
-select distinct on (order_id) order_id, event_id, event_type, correlation_id, causation_id, occurred_at, payload
+select distinct on (order_id) order_id, event_id, event_type, correlation_id, causation_id, occurred_at,
+       schema_version, payload
 from order_events where order_id = any(cast(:ids as uuid[])) and decision = 'emitted'
 order by order_id, id desc
 """)

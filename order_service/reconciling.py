@@ -62,12 +62,13 @@ where e.order_id = any(cast(:ids as uuid[])) and e.causation_id is not null
   and not exists (select 1 from order_events c where c.order_id = e.order_id and c.event_id = e.causation_id)
 """)
 _EMITTED = text("""
-select payload, correlation_id from order_events
+select payload, schema_version from order_events
 where order_id = cast(:order_id as uuid) and decision = 'emitted' and event_type = :event_type
   and (cast(:return_id as text) is null or payload ->> 'returnId' = :return_id)
 order by id desc limit 1
 """)
 
+_Said = tuple[Any, int]
 SAID_AGAIN: Mapping[str, tuple[OrderStatus, ...]] = {
     "ORDER_CANCELLED": (OrderStatus.CANCELLED,),
     "ORDER_FULFILLED": (OrderStatus.CONFIRMED, OrderStatus.FULFILLED),
@@ -209,37 +210,37 @@ def _say_again(
         order, row = found
         if order.status not in SAID_AGAIN[event_type]:
             raise Conflict(f"the order is {order.status}: {event_type} is not true of it", {"status": order.status})
-        payload = _said_before(tx, order_id, event_type, return_id)
-        if payload is None and event_type == "ORDER_CANCELLED":
-            payload = _cancelled(order_id, order.reason or CancelReason.OPERATOR)
-        if payload is None:
+        said = _said_before(tx, order_id, event_type, return_id)
+        if said is None and event_type == "ORDER_CANCELLED":
+            said = _cancelled(order_id, order.reason or CancelReason.OPERATOR)
+        if said is None:
             raise Conflict(f"the order never said {event_type}", {"status": order.status})
-        return _emit(tx, order_id, event_type, payload, correlation_id or row["correlation_id"])
+        return _emit(tx, order_id, event_type, said, correlation_id or row["correlation_id"])
     # Not unknown: cancelling it would give its money back.
     archive.refuse_archived(tx, caller, order_id)
     if event_type != "ORDER_CANCELLED":
         raise order_not_found(order_id)
-    payload = _cancelled(order_id, CancelReason.UNKNOWN_ORDER)
-    return _emit(tx, order_id, event_type, payload, correlation_id or str(order_id))
+    said = _cancelled(order_id, CancelReason.UNKNOWN_ORDER)
+    return _emit(tx, order_id, event_type, said, correlation_id or str(order_id))
 
 
-def _said_before(tx: Transaction, order_id: UUID, event_type: str, return_id: str | None) -> Any:
-    """The payload, word for word."""
+def _said_before(tx: Transaction, order_id: UUID, event_type: str, return_id: str | None) -> _Said | None:
+    """The payload, word for word, and of which version it is: that of today may be another."""
     rows = tx.fetch(_EMITTED, order_id=str(order_id), event_type=event_type, return_id=return_id)
-    return rows[0].payload if rows else None
+    return (rows[0].payload, rows[0].schema_version) if rows else None
 
 
-def _cancelled(order_id: UUID, reason: CancelReason) -> dict[str, str]:
-    return {"id": str(order_id), "reason": str(reason)}
+def _cancelled(order_id: UUID, reason: CancelReason) -> _Said:
+    return {"id": str(order_id), "reason": str(reason)}, PUBLISHED["ORDER_CANCELLED"].schema_version
 
 
-def _emit(tx: Transaction, order_id: UUID, event_type: str, payload: Any, correlation_id: str) -> UUID:
+def _emit(tx: Transaction, order_id: UUID, event_type: str, said: _Said, correlation_id: str) -> UUID:
     """In the timeline too, where the repair is its cause."""
     changes = Changes()
     cause = caused_by(None, type="REPAIR_REQUESTED", source=SERVICE, now=tx.now, correlation_id=correlation_id)
     asked = {"id": str(order_id), "says": event_type}
     changes.timeline.append(timeline_row(cause, order_id, asked, decision="applied", note="reconciled"))
-    version = PUBLISHED[event_type].schema_version
+    payload, version = said
     event = caused_by(cause, type=event_type, source=SERVICE, now=tx.now, schema_version=version)
     changes.timeline.append(timeline_row(event, order_id, payload, decision="emitted", note="said once more"))
     changes.outgoing.append(Outgoing(envelope=event, aggregate_id=str(order_id), payload=payload))

@@ -14,15 +14,11 @@ import orjson
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "asyncapi.json"
 Json = Mapping[str, Any]
-_LIMITS = (
-    ("minimum", "at least"),
-    ("maximum", "at most"),
-    ("x-minimum", "at least"),
-    ("x-maximum", "at most"),
-    ("minLength", "characters at least"),
-    ("maxLength", "characters at most"),
-    ("minItems", "entries at least"),
-    ("maxItems", "entries at most"),
+_RANGES = (
+    ("minimum", "maximum", ""),
+    ("x-minimum", "x-maximum", ""),
+    ("minLength", "maxLength", " characters"),
+    ("minItems", "maxItems", " entries"),
 )
 _FORMATS = {"uuid": "UUID", "date-time": "moment (RFC 3339)", "money": "money, decimal text"}
 
@@ -123,9 +119,21 @@ def _type(schema: Json) -> str:
 
 
 def _limits(schema: Json) -> str:
-    said = [f"{word} {schema[name]}" for name, word in _LIMITS if name in schema]
+    said = [
+        _range(schema.get(least), schema.get(most)) + of for least, most, of in _RANGES if {least, most} & set(schema)
+    ]
     if "enum" in schema:
         said.append("one of " + ", ".join(str(value) for value in schema["enum"] if value is not None))
     if "pattern" in schema and "format" not in schema:
         said.append(f"pattern {schema['pattern']}")
     return "; ".join(said)
+
+
+def _range(least: Any, most: Any) -> str:
+    if most is None:
+        return f"at least {_number(least)}"
+    return f"at most {_number(most)}" if least is None else f"{_number(least)} to {_number(most)}"
+
+
+def _number(limit: Any) -> str:
+    return f"{limit:,}" if isinstance(limit, int) else str(limit)

@@ -7,10 +7,11 @@ const TEXT = new Set(["text", "tspan"]);
 const DEFAULTS = { "stroke-dasharray": "none", display: "inline", "dominant-baseline": "auto", "text-anchor": "start", "stroke-width": "1px", "font-weight": "400" };
 
 const plain = (svg, name) => {
-  for (const unwanted of svg.querySelectorAll("style, script, title, desc, foreignObject, symbol, filter")) unwanted.remove();
+  for (const unwanted of svg.querySelectorAll("script, title, desc, foreignObject, symbol, filter")) unwanted.remove();
   const elements = [...svg.querySelectorAll("*")];
   const looks = elements.map((element) => getComputedStyle(element));
   const said = elements.map((element, number) => attributesOf(element, looks[number]));
+  for (const sheet of svg.querySelectorAll("style")) sheet.remove();
   elements.forEach((element, number) => {
     for (const { name: attribute } of [...element.attributes]) {
       if (/^(on|data-|aria-)|^(style|name|filter|fill|stroke|fill-opacity|alignment-baseline|tabindex)$/.test(attribute)) element.removeAttribute(attribute);

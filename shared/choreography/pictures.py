@@ -62,7 +62,7 @@ def failures(choreography: Choreography) -> dict[str, list[Flow]]:
 
 def _chapters(choreography: Choreography) -> Iterator[Picture]:
     for chapter, event_types in choreography.board.items():
-        chart = _Chart()
+        chart = _Chart("LR")
         for event_type in event_types:
             _tree(choreography, chart, choreography.events[event_type])
         words = f"Commands, events and policies of the chapter {chapter.lower()}: {', '.join(event_types)}"
@@ -84,7 +84,7 @@ def _tree(choreography: Choreography, chart: _Chart, event: Event) -> None:
 def _undoings(choreography: Choreography) -> Iterator[Picture]:
     for failure, flows in failures(choreography).items():
         undone = list(dict.fromkeys(event for flow in flows for event in flow.compensations))
-        chart = _Chart()
+        chart = _Chart("TB")
         if failure in choreography.commands:
             command = chart.command(choreography.commands[failure])
             chart.join(command, chart.event(choreography.events[undone[0]], alone=True))
@@ -110,16 +110,20 @@ def _chain(choreography: Choreography, chart: _Chart, order: Sequence[str]) -> N
 
 
 class _Chart:
-    """A flowchart from left to right. An event that is ``alone`` is one note; else each mention has its own."""
+    """A flowchart. An event that is ``alone`` is one note; else each mention has its own.
 
-    def __init__(self) -> None:
+    ``direction``: LR, to the right, for what is shallow; TB, downwards, for long chains.
+    """
+
+    def __init__(self, direction: str) -> None:
+        self._direction = direction
         self._nodes: dict[str, str] = {}
         self._edges: list[str] = []
         self._mentions = 0
 
     def command(self, command: Command) -> str:
         node = _slug("c", command.name).replace("-", "_")
-        self._nodes[node] = f'(["{_wrapped(command.name)}<br/>({", ".join(command.by)})"]):::command'
+        self._nodes[node] = f'("{_wrapped(command.name)}<br/>by {", ".join(command.by)}"):::command'
         return node
 
     def event(self, event: Event, *, alone: bool) -> str:
@@ -140,7 +144,7 @@ class _Chart:
 
     def text(self) -> str:
         nodes = [f"{node}{shape}" for node, shape in self._nodes.items()]
-        return "\n    ".join(["flowchart LR", *nodes, *dict.fromkeys(self._edges), *_CLASSES]) + "\n"
+        return "\n    ".join([f"flowchart {self._direction}", *nodes, *dict.fromkeys(self._edges), *_CLASSES]) + "\n"
 
 
 def _flow(choreography: Choreography, flow: Flow) -> Picture:

@@ -79,7 +79,7 @@ def unresolved(reader: Json, writer: Json) -> Iterator[str]:
     from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
     from avro.schema import make_avsc_object
 
-    checker = ReaderWriterCompatibilityChecker()
+    checker = ReaderWriterCompatibilityChecker()  # type: ignore[no-untyped-call]
     result = checker.get_compatibility(make_avsc_object(reader), make_avsc_object(writer))
     if result.compatibility is not SchemaCompatibilityType.compatible:
         places = filter(None, (_field_at(reader, location) for location in result.locations))

@@ -113,7 +113,7 @@ def _limit(written: Json, field: fields.Field[Any], validator: Any) -> None:
     elif isinstance(validator, validate.OneOf):
         written["enum"] = sorted(validator.choices)
     elif isinstance(validator, validate.Regexp):
-        written["pattern"] = validator.regex.pattern.replace(r"\A", "^").replace(r"\Z", "$")
+        written["pattern"] = str(validator.regex.pattern).replace(r"\A", "^").replace(r"\Z", "$")
     elif not _is_own_check(field, validator):
         raise ContractBroken(f"{field.name}: {type(validator).__name__} has no JSON Schema here")
 

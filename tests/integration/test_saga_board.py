@@ -17,7 +17,7 @@ from harness.databases import Databases
 from harness.order_database import SETTINGS, OrderDatabase, open_orders, telling
 from sqlalchemy import TextClause, text
 
-from order_service import handlers, queries, reading, saga_requests
+from order_service import handlers, queries, reading, reconciling, saga_requests
 from order_service.board import Actor, awaited, step_of
 from order_service.happenings import MoneyReturnFailed, PaymentAwaited, StockReserved
 from order_service.saga_search import STEPS, SagaFilter, find_sagas
@@ -220,6 +220,29 @@ class TestNudge:
         said = {"eventId": str(before[0]), "eventType": "ORDER_CREATED", "note": NOTE}
         where = {"status": "PENDING", "step": "answer", "flag": None}
         assert audited(orders, order_id) == [("root", "nudge_saga", where, said)]
+
+    def test_what_was_written_in_another_version_is_said_in_that_version(self, orders: OrderDatabase) -> None:
+        """Given an event of a major that is not the one published now, then its payload goes out under its own."""
+        order_id = orders.place("ada", "mug")
+        orders.query("update order_events set schema_version = 7 where order_id = %s returning 1", str(order_id))
+
+        help_on(orders, "nudge", order_id)
+
+        outbox = "select schema_version from outbox where aggregate_id = %s order by id"
+        assert orders.query(outbox, str(order_id)) == [(1,), (7,)]
+
+    def test_so_is_what_a_repair_says_again(self, orders: OrderDatabase) -> None:
+        order_id = orders.place("ada", "mug")
+        help_on(orders, "cancel", order_id)
+        of_then = "update order_events set schema_version = 7 where order_id = %s and event_type = 'ORDER_CANCELLED'"
+        orders.query(f"{of_then} returning 1", str(order_id))
+
+        orders.run(lambda tx: reconciling.say_again(tx, ADMIN, str(order_id), "ORDER_CANCELLED"))
+
+        said = "select schema_version from %s where event_type = 'ORDER_CANCELLED' and %s = %%s order by id"
+        assert orders.query(said % ("outbox", "aggregate_id"), str(order_id)) == [(1,), (7,)]
+        # And once more, from what the repair has written into the timeline.
+        assert orders.query(said % ("order_events", "order_id"), str(order_id)) == [(7,), (7,)]
 
     def test_where_it_is_somebody_elses_turn_it_is_refused(self, orders: OrderDatabase) -> None:
         order_id = orders.place("ada", "mug")

@@ -35,6 +35,8 @@ PAGES: dict[Role, tuple[str, ...]] = {
         "/admin/audit",
         "/admin/finance",
         "/admin/health",
+        "/docs/events",
+        "/docs/events/board",
         "/orders",
         "/orders/{order}",
     ),
