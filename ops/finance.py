@@ -22,7 +22,7 @@ from ops.reconcile import DIFFERS
 from ops.stack import Stack
 
 CANNOT_SAY = 6
-PATH = "/api/v1/admin/finance"
+PATH = "/admin/finance"
 _MOST_PAGES = 50
 _COLUMNS = (
     ("day", "day"),
