@@ -5,6 +5,7 @@ from __future__ import annotations
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -28,8 +29,8 @@ class Figure:
         return f"{self.name}{{{chosen}}}" if chosen else self.name
 
     def of(self, samples: Iterable[Sample]) -> float:
-        """0 while nobody has told one."""
-        values = [sample.value for sample in samples if self._is_of(sample)]
+        """0 while nobody has told one; infinite is what nobody knows."""
+        values = [sample.value for sample in samples if self._is_of(sample) and isfinite(sample.value)]
         return max(values, default=0.0) if self.is_gauge else sum(values)
 
     def _is_of(self, sample: Sample) -> bool:

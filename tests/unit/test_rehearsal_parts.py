@@ -50,6 +50,7 @@ ordersaga_events_dead_lettered_total{event="B",code="y"} 4.0
 # TYPE payment_failure_rate gauge
 payment_failure_rate 0.25
 payment_failure_rate{replica="2"} 0.5
+payment_failure_rate{replica="3"} +Inf
 """
 
 
