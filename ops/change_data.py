@@ -149,7 +149,7 @@ def main(arguments: list[str]) -> int:
         return 2
     try:
         if find_java() is None:
-            install([JAVA], lambda line: sys.stdout.write(f"{line}\n"))
+            install([JAVA], print)
     except StackError as error:
         sys.stderr.write(f"error: {error.message}\n{error.hint}\n")
         return 1

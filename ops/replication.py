@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 import psycopg2
 from psycopg2 import extensions, sql
@@ -43,13 +44,13 @@ def password_variable(service: str) -> str:
 def open_replication(administrator_url: str, passwords: Mapping[str, str]) -> None:
     """Make the roles of the services in ``passwords`` and set their rights anew; safe to repeat. Raises StackError."""
     for service, password in passwords.items():
-        _in_database(administrator_url, service, lambda cursor, s=service, p=password: _open(cursor, s, p))
+        _in_database(administrator_url, service, partial(_open, service, password))
 
 
 def close_replication(administrator_url: str, services: Iterable[str] = REPLICATING_SERVICES) -> None:
     """Take slots and roles away; safe to repeat. Whoever still reads is cut off. Raises StackError."""
     for service in services:
-        _in_database(administrator_url, service, lambda cursor, s=service: _close(cursor, s))
+        _in_database(administrator_url, service, partial(_close, service))
 
 
 def drop_slots(administrator_url: str, service: str, slots: Iterable[str]) -> None:
@@ -57,7 +58,7 @@ def drop_slots(administrator_url: str, service: str, slots: Iterable[str]) -> No
     _in_database(administrator_url, service, lambda cursor: _drop_slots(cursor, slots))
 
 
-def _open(cursor: extensions.cursor, service: str, password: str) -> None:
+def _open(service: str, password: str, cursor: extensions.cursor) -> None:
     role = replication_role(service)
     cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
     verb = "ALTER" if cursor.fetchone() else "CREATE"
@@ -73,7 +74,7 @@ def _open(cursor: extensions.cursor, service: str, password: str) -> None:
         _run(cursor, "GRANT SELECT ON {1}.{2} TO {0}", role, schema, table)
 
 
-def _close(cursor: extensions.cursor, service: str) -> None:
+def _close(service: str, cursor: extensions.cursor) -> None:
     _drop_slots(cursor, slots_of(service))
     role = replication_role(service)
     cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))

@@ -26,8 +26,8 @@ _OPTIONS = (
     "-Duser.timezone=UTC",
 )
 _starting = threading.Lock()
-# Of the 393 jars that come along, for ten kinds of databases: what belongs to the others. With all of them a start takes
-# twice as long, and two of them want to write the logs.
+# What belongs to other databases, of the 393 jars that come along for ten kinds. With all of them a start takes twice
+# as long, and two of them want to write the logs.
 _OTHERS = re.compile(
     r"(cassandra|debezium-connector-(?!common|postgres)|debezium-storage-(?!file)|ecj|ehcache|gax|google-|grpc-|hk2|"
     r"infinispan|java-driver|jedis|jersey|jetty|jgroups|jnr-|junit|kafka-(?!clients)|kotlin|logback|metrics-|"

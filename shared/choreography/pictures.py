@@ -52,12 +52,12 @@ def pictures(choreography: Choreography) -> list[Picture]:
 
 
 def failures(choreography: Choreography) -> dict[str, list[Flow]]:
-    """Event or command → the flows that fail with it."""
+    """Event or command → the flows that fail with it; none for a failure that nothing undoes by itself."""
     found: dict[str, list[Flow]] = {}
     for flow in choreography.flows:
         if flow.fails_with is not None:
             found.setdefault(flow.fails_with, []).append(flow)
-    return found
+    return {**found, **{e.type: [] for e in choreography.events.values() if e.kind == FAILURE and e.type not in found}}
 
 
 def _chapters(choreography: Choreography) -> Iterator[Picture]:
@@ -92,7 +92,7 @@ def _undoings(choreography: Choreography) -> Iterator[Picture]:
         else:
             order = [failure, *undone]
         _chain(choreography, chart, order)
-        words = f"After {failure}: {', '.join(undone)}, and who does what on each"
+        words = f"After {failure}: {', '.join(undone) or 'nothing by itself'}, and who does what on each"
         yield Picture(name=_slug(UNDOING, failure), title=failure, section=UNDOING, source=chart.text(), words=words)
 
 

@@ -45,9 +45,9 @@ def _undoings(choreography: Choreography) -> Iterator[str]:
     yield "|---|---|---|---|"
     for failure, flows in failures(choreography).items():
         events = list(dict.fromkeys(event for flow in flows for event in flow.compensations))
-        done = [f"{event}: {said}" for event in events for said in _done(choreography, event)]
-        names = ", ".join(flow.name for flow in flows)
-        yield f"| {failure} | {names} | {', '.join(events)} | {'<br/>'.join(done)} |"
+        names = ", ".join(flow.name for flow in flows) or "none of them"
+        done = [f"{event}: {said}" for event in events or [failure] for said in _done(choreography, event)]
+        yield f"| {failure} | {names} | {', '.join(events) or 'nothing by itself'} | {'<br/>'.join(done)} |"
 
 
 def _done(choreography: Choreography, event_type: str) -> Iterator[str]:

@@ -305,4 +305,17 @@ class TestTopology:
 
     def test_every_queue_is_one_of_the_known_kinds(self) -> None:
         rpc = {f"rpc-{service}" for service in (*CHOREOGRAPHY.services, "finance_service")}
-        assert set(QUEUES) == {*WORK_QUEUES, *(f"{queue}.dead" for queue in WORK_QUEUES), *RETRY_QUEUES, *rpc}
+        changes = {"cdc.changes", "cdc.order.commands", "cdc.payment.commands"}
+        dead = {f"{queue}.dead" for queue in WORK_QUEUES}
+        assert set(QUEUES) == {*WORK_QUEUES, *dead, *RETRY_QUEUES, *rpc, *changes}
+
+    def test_every_row_change_comes_into_one_stream_that_does_not_grow_for_ever(self) -> None:
+        arguments = QUEUES["cdc.changes"]
+        assert arguments["x-queue-type"] == "stream"
+        assert 0 < arguments["x-stream-max-segment-size-bytes"] < arguments["x-max-length-bytes"] / 10
+        assert arguments["x-max-age"] == "7D"
+        kinds = {e["name"]: e["type"] for e in DEFINITIONS["exchanges"] if e["name"].startswith("cdc.")}
+        assert set(kinds.values()) == {"fanout"}
+        assert {"cdc.order.orders", "cdc.order.heartbeat", "cdc.payment.ledger_entries"} <= set(kinds)
+        bound = {b["source"] for b in DEFINITIONS["bindings"] if b["destination"] == "cdc.changes"}
+        assert bound == set(kinds)

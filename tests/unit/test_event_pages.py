@@ -16,7 +16,7 @@ from gateway.event_pages.pictures import FOLDER
 from gateway.event_pages.reading import DOCUMENT
 from gateway.settings import HttpSettings
 from shared.choreography import load_choreography
-from shared.choreography.model import Event
+from shared.choreography.model import FAILURE, Event
 from shared.choreography.pictures import Picture, pictures
 from shared.choreography.storming_page import storming_page
 
@@ -176,7 +176,8 @@ class TestPictures:
     def test_every_failure_is_shown_with_what_undoes_it(self) -> None:
         undoing = {picture.title: picture.source for picture in PICTURES if picture.section == "undoing"}
 
-        assert set(undoing) == {flow.fails_with for flow in CHOREOGRAPHY.flows if flow.fails_with}
+        failures = {event.type for event in CHOREOGRAPHY.events.values() if event.kind == FAILURE}
+        assert set(undoing) == failures | {flow.fails_with for flow in CHOREOGRAPHY.flows if flow.fails_with}
         for flow in CHOREOGRAPHY.flows:
             for event in flow.compensations:
                 assert f'{event}["{event}"]' in undoing[str(flow.fails_with)]

@@ -22,6 +22,7 @@ from ops.state import (
     fresh_state,
     load_state,
     save_state,
+    with_all_passwords,
     with_webhook_secret,
 )
 
@@ -60,6 +61,45 @@ def test_what_the_first_release_remembered_still_loads(folder: StackFolder, stat
     upgraded = with_webhook_secret(loaded)
     assert len(upgraded.psp_webhook_secret) == 64
     assert with_webhook_secret(upgraded) is upgraded
+
+
+def test_a_stack_from_before_change_data_capture_gets_the_missing_passwords_once(state: StackState) -> None:
+    known = {name: password for name, password in state.passwords.items() if not name.endswith("_cdc")}
+    assert len(known) == len(state.passwords) - 3
+    upgraded = with_all_passwords(state.changed(passwords=known))
+    assert set(upgraded.passwords) == set(state.passwords)
+    assert known.items() <= upgraded.passwords.items()
+    assert with_all_passwords(upgraded) is upgraded
+
+
+class TestChangeDataCapture:
+    def test_connectors_are_there_when_they_are_wanted(self, folder: StackFolder, state: StackState) -> None:
+        names = [spec.name for spec in application_processes(folder, state)]
+        more = {spec.name: spec for spec in application_processes(folder, state.changed(cdc=True))}
+        assert set(more) - set(names) == {"order_cdc", "payment_cdc"}
+        spec = more["order_cdc"]
+        assert spec.command[1:] == ("-m", "cdc", "order_service")
+        assert spec.environment["CDC_FOLDER"] == str(folder.root / "cdc" / "order_cdc")
+        password = state.passwords["order_service_cdc"]
+        url = f"postgresql+psycopg2://order_service_cdc:{password}@127.0.0.1:21000/order_service"
+        assert spec.environment["ORDER_REPLICATION_URL"] == url
+        assert not any(name.endswith("DATABASE_URL") for name in spec.environment)
+
+    def test_relays_read_the_log_when_they_are_told_to(self, folder: StackFolder, state: StackState) -> None:
+        def reads_the_log(settings: dict[str, str]) -> set[str]:
+            specs = application_processes(folder, state.changed(settings=settings))
+            return {spec.name for spec in specs if any("REPLICATION_URL" in name for name in spec.environment)}
+
+        assert reads_the_log({}) == reads_the_log({"OUTBOX_RELAY": "polling"}) == set()
+        assert reads_the_log({"OUTBOX_RELAY": "cdc"}) == {"order_relay", "inventory_relay", "payment_relay"}
+
+    def test_a_database_of_somebody_else_needs_an_address_of_its_own(self, state: StackState) -> None:
+        foreign = {"ORDER_DATABASE_URL": "postgresql://a:b@db.example/orders"}
+        with pytest.raises(StackError, match="ORDER_REPLICATION_URL"):
+            state.changed(external=foreign).replication_url("order_service")
+        given = {**foreign, "ORDER_REPLICATION_URL": "postgresql://c:d@db.example/orders"}
+        chosen = external_servers(given, state)
+        assert state.changed(external=chosen).replication_url("order_service") == given["ORDER_REPLICATION_URL"]
 
 
 def test_no_state_is_no_error_but_a_damaged_one_says_what_to_do(folder: StackFolder) -> None:
