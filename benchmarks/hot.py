@@ -13,8 +13,8 @@ from collections import Counter
 
 from benchmarks.bench import SETTLE_S, Bench, CannotMeasure, Measured, stock_up
 from benchmarks.loaded import order_requests
-from benchmarks.open_loop import OpenLoop, Sent
 from benchmarks.orders import wait_until_ended
+from ops.open_loop import OpenLoop, Sent
 
 _TRY_AGAIN = (0, 429, 503)
 """No answer, or one that says later: the same request with the same key is sent again."""

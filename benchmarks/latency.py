@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 
 from benchmarks.bench import Bench, CannotMeasure, Measured
-from benchmarks.distribution import milliseconds, percentiles
+from ops.distribution import milliseconds, percentiles
 from ops.waiting import holds_within
 
 

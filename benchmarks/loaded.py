@@ -17,11 +17,11 @@ from random import Random
 from typing import Any
 
 from benchmarks.bench import Bench, CannotMeasure, Measured, per_order_ms
-from benchmarks.distribution import milliseconds, percentile, percentiles
-from benchmarks.open_loop import OpenLoop, Sent
 from benchmarks.orders import order
 from benchmarks.wrk import CUSTOMERS
 from ops.books import Books
+from ops.distribution import milliseconds, percentile, percentiles
+from ops.open_loop import OpenLoop, Sent, post
 from ops.people import customer, people_of
 
 _ASKED_EVERY_S = 0.02
@@ -112,11 +112,6 @@ def order_requests(environment: Mapping[str, str], bodies: Sequence[bytes], *, r
     people = people_of(environment)
     tokens = [people.token(customer(f"user-{number}")) for number in range(CUSTOMERS)]
     return [
-        (
-            "POST /api/v1/orders HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n"
-            f"Authorization: Bearer {tokens[number % CUSTOMERS]}\r\nIdempotency-Key: {run}-{number}\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n"
-        ).encode()
-        + body
+        post("/orders", token=tokens[number % CUSTOMERS], key=f"{run}-{number}", body=body)
         for number, body in enumerate(bodies)
     ]

@@ -24,6 +24,7 @@ from ops.databases import driver_url
 from ops.erasure import erase
 from ops.errors import StackError
 from ops.following import follow, show
+from ops.rehearsals.commands import commands as scenarios
 from ops.stack import Stack
 from ops.state import DATABASE_VARIABLES, DATABASES, FINANCE, FINANCE_VARIABLE
 from shared.identity import Role
@@ -266,6 +267,7 @@ main.add_command(chaos.commands)
 main.add_command(reconcile.command)
 main.add_command(finance.command)
 main.add_command(dead_letters.commands)
+main.add_command(scenarios)
 
 if __name__ == "__main__":
     main()

@@ -4,8 +4,11 @@ Each node has a folder of its own, as the one node of a stack has; one superviso
 another by a list in their configuration when they boot for the first time.
 """
 
+import contextlib
+import os
 import shutil
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,6 +33,10 @@ cluster_formation.peer_discovery_backend = classic_config
 {members}
 cluster_partition_handling = pause_minority
 """
+# Nodes that know one another by different cookies refuse each other's connections, each at its own end; clients notice
+# nothing of it. So the cables between the nodes are cut without a firewall.
+_CUT = "[begin erlang:set_cookie(Other, another), erlang:disconnect_node(Other) end || Other <- nodes()]."
+_MEND = "[erlang:set_cookie(list_to_atom(Other), erlang:get_cookie()) || Other <- {others}]."
 _ERLANG_ARGUMENTS, _NOTICED_WITHIN = "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-kernel net_ticktime 8"
 
 
@@ -118,12 +125,35 @@ class BrokerCluster:
         self.kill(node)
         self._supervision.want([other.process for other in self.nodes if other.name != node.name], Waiter())
 
+    @contextlib.contextmanager
+    def frozen(self, node: ClusterNode) -> Iterator[None]:
+        """It is there and says nothing, to nobody."""
+        pid = self.pid_of(node)
+        if pid is None:
+            raise StackError(f"{node.name} does not run")
+        os.killpg(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(pid, signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def cut_off(self, node: ClusterNode) -> Iterator[None]:
+        """The network is parted: this node and the others do not reach one another, and clients reach all of them."""
+        others = [other.state.node for other in self.nodes if other.name != node.name]
+        node.node.evaluate(_CUT)
+        try:
+            yield
+        finally:
+            names = ", ".join(f'"{other}"' for other in others)
+            node.node.evaluate(_MEND.format(others=f"[{names}]"))
+
     def bring_back(self) -> None:
         """Start whatever is kept down; returns once all nodes are one broker again."""
         self._supervision.want([node.process for node in self.nodes], Waiter())
         self.wait_until_whole()
 
-    def wait_until_whole(self) -> None:
+    def wait_until_whole(self, *, timeout_s: float = _READY_WITHIN_S) -> None:
         """Every node answers, sees all others, and each queue runs."""
         nodes = self.nodes
 
@@ -132,7 +162,7 @@ class BrokerCluster:
 
         Waiter().until(
             lambda: not missing(),
-            timeout_s=_READY_WITHIN_S,
+            timeout_s=timeout_s,
             failure=lambda: StackError(f"not all nodes are back: {missing()}", log=self._layout.log(nodes[0].name)),
             pause_s=0.5,
         )

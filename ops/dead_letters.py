@@ -77,7 +77,7 @@ def list_groups(stack: Stack, as_json: bool) -> None:
 def show(stack: Stack, /, id_: str | None, limit: int, as_json: bool, **options: Any) -> None:
     """Show letters in full, or those of an order, event or request: body, headers, error, attempts, origin."""
     wanted = _given({**options, "text": id_ or options["text"]})
-    letters = [letter for _, letter in zip(range(limit), _letters(operator_client(stack), wanted), strict=False)]
+    letters = [letter for _, letter in zip(range(limit), letters_of(operator_client(stack), wanted), strict=False)]
     if as_json:
         click.echo(json.dumps({"letters": letters}, indent=2))
         return
@@ -156,20 +156,20 @@ def runs(stack: Stack, limit: int, as_json: bool) -> None:
 def discard(stack: Stack, /, most: int, note: str, yes: bool, as_json: bool, **options: Any) -> None:
     """Drop letters for good; the note and their event ids stay in the audit log. Exit code 1 if not all could be."""
     client = operator_client(stack)
-    found = [letter for _, letter in zip(range(most), _letters(client, _given(options)), strict=False)]
+    found = [letter for _, letter in zip(range(most), letters_of(client, _given(options)), strict=False)]
     if not found:
         console().print("none matches")
         return
     if not yes:
         click.confirm(f"Discard {len(found)} dead letters for good?", abort=True, err=True)
-    outcomes = list(_discard(client, found, note))
+    outcomes = list(discard_all(client, found, note))
     done = sum(outcome["done"] or 0 for outcome in outcomes)
     show_answer({"done": done, "outcomes": outcomes}, as_json, lambda: _discarded(outcomes))
     if done < len(found):
         sys.exit(1)
 
 
-def _discard(client: OperatorClient, letters: Sequence[Mapping[str, Any]], note: str) -> Iterator[dict[str, Any]]:
+def discard_all(client: OperatorClient, letters: Sequence[Mapping[str, Any]], note: str) -> Iterator[dict[str, Any]]:
     """Exactly these; each request's outcome."""
     by_queue: dict[str, list[str]] = {}
     for letter in letters:
@@ -180,7 +180,7 @@ def _discard(client: OperatorClient, letters: Sequence[Mapping[str, Any]], note:
             yield client.post(f"{LETTERS}/{queue}/discard", {"ids": part, "note": note})
 
 
-def _letters(client: OperatorClient, wanted: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def letters_of(client: OperatorClient, wanted: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """All that match, each with its ``queue``, page by page."""
     query = {name: value for name, value in wanted.items() if name not in ("queue", "consumer", "event")}
     for queue in _queues(client, wanted):

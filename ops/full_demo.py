@@ -14,7 +14,7 @@ from rich.table import Table
 
 from ops.display import plain, show_where_to_look
 from ops.errors import StackError
-from ops.folder import StackFolder
+from ops.for_a_while import settings_for_a_while
 from ops.gateway_client import GatewayClient, Refused
 from ops.people import client_of
 from ops.proof import prove, show_invariants
@@ -33,7 +33,6 @@ from ops.scenarios import (
 from ops.scenarios.script import LONG_PATIENCE_S, PATIENCE_S, Flow, NotSeen, Script
 from ops.scenarios.stage import Stage
 from ops.stack import Stack
-from ops.state import load_state
 
 # A silent service is given up in seconds instead of minutes; an order that is answered does not notice.
 SHORT_DEADLINES = {"PENDING_DEADLINE_S": "12", "FINISH_DEADLINE_S": "8"}
@@ -60,7 +59,7 @@ LAST = (silence.FLOWS, silence.TOGETHER)
 def run(stack: Stack, console: Console, external: Mapping[str, str]) -> int:
     """Play everything; 0 only if all was seen as expected and every invariant holds. Raises StackError."""
     began = time.monotonic()
-    with _short_deadlines(stack, external):
+    with settings_for_a_while(stack, external, SHORT_DEADLINES, more_later=FLAGS):
         environment = stack.environment()
         stage = Stage(stack=stack, provider=_provider(environment))
         performance = Performance(client_of(environment), stage, console)
@@ -80,19 +79,6 @@ def _provider(environment: Mapping[str, str]) -> PspClient:
     if "PSP_URL" not in environment:
         raise StackError("the payment simulator does not run here", hint="start everything with `ordersaga up`")
     return PspClient(environment["PSP_URL"])
-
-
-@contextmanager
-def _short_deadlines(stack: Stack, external: Mapping[str, str]) -> Iterator[None]:
-    """The stack with the demo's deadlines; afterwards with those that it had."""
-    state = load_state(StackFolder(root=stack.folder))
-    settings = state.settings if state else {}
-    before = {name: settings.get(name, "") for name in {**SHORT_DEADLINES, **FLAGS}}
-    stack.up(external=external, settings=SHORT_DEADLINES)
-    try:
-        yield
-    finally:
-        stack.up(external=external, settings=before)
 
 
 class Performance:

@@ -24,7 +24,7 @@ def silent(script: Script) -> None:
     order = script.ended(script.place(item, paymentMethod="tok_timeout"))
     script.expect("order", "CANCELLED (payment_failed)", words(order))
     script.expect("charge", "psp_timeout", charges(script.payment(order)))
-    script.expect("provider's book", "VOIDED", _booked(script, order)["status"])
+    script.expect("provider's book", "VOIDED", booked(script, order)["status"])
     script.expect_stock(item, 10, 0)
 
 
@@ -37,7 +37,7 @@ def silent_to_a_customer(script: Script) -> None:
     ended = script.ended(order["id"])
     script.expect("order", "CANCELLED (payment_failed)", words(ended))
     script.expect("charge", "psp_timeout", charges(script.payment(ended)))
-    script.expect("provider's book", "VOIDED", _booked(script, ended)["status"])
+    script.expect("provider's book", "VOIDED", booked(script, ended)["status"])
     script.expect_stock(item, 10, 0)
 
 
@@ -46,7 +46,7 @@ def charged_but_not_said(script: Script) -> None:
     order = script.ended(script.place(script.product(), paymentMethod="tok_timeout_after_charge"))
     script.expect("order", "CONFIRMED", words(order))
     script.expect("charged once", "SUCCEEDED", charges(script.payment(order)))
-    script.expect("provider's book", "APPROVED", _booked(script, order)["status"])
+    script.expect("provider's book", "APPROVED", booked(script, order)["status"])
     script.expect("success said once", 1, count(order, "PAYMENT_SUCCESS"))
 
 
@@ -95,7 +95,7 @@ def webhooks_thrice(script: Script) -> None:
     script.expect("order", "CANCELLED (payment_failed)", words(bad))
     script.expect("failure said once", 1, count(bad, "PAYMENT_FAILED"))
     for order in (good, bad):
-        script.expect("webhooks delivered", "6 of 6", _all_delivered(script, order, 6))
+        script.expect("webhooks delivered", "6 of 6", all_delivered(script, order, 6))
     script.expect("and still", "CONFIRMED", words(script.order(good["id"])))
 
 
@@ -105,9 +105,9 @@ def late(script: Script) -> None:
     order = script.ended(script.place(item, paymentMethod="tok_async_late"))
     script.expect("order", "CANCELLED (payment_failed)", words(order))
     script.expect("charge", "psp_timeout", charges(script.payment(order)))
-    _all_delivered(script, order, 2)
-    script.until(lambda: _booked(script, order)["status"] == "VOIDED", "the charge is voided")
-    script.expect("provider's book", "VOIDED", _booked(script, order)["status"])
+    all_delivered(script, order, 2)
+    script.until(lambda: booked(script, order)["status"] == "VOIDED", "the charge is voided")
+    script.expect("provider's book", "VOIDED", booked(script, order)["status"])
     latest = script.order(order["id"])
     script.expect("and still", "CANCELLED (payment_failed)", words(latest))
     script.expect("success said", 0, count(latest, "PAYMENT_SUCCESS"))
@@ -127,12 +127,13 @@ def forged_webhooks(script: Script) -> None:
         script.expect(what, "400 invalid_signature", answer.words)
 
 
-def _booked(script: Script, order: Mapping[str, Any]) -> dict[str, Any]:
+def booked(script: Script, order: Mapping[str, Any]) -> dict[str, Any]:
+    """The provider's own record of the order's one charge."""
     [charge] = ended_charges(script.payment(order))
     return script.stage.booked(charge["id"])
 
 
-def _all_delivered(script: Script, order: Mapping[str, Any], number: int) -> str:
+def all_delivered(script: Script, order: Mapping[str, Any], number: int) -> str:
     """ "6 of 6", once they have come."""
     wanted = f"{number} of {number}"
     script.until(lambda: _delivered(script, order) == wanted, f"{number} webhooks have come")
@@ -140,7 +141,7 @@ def _all_delivered(script: Script, order: Mapping[str, Any], number: int) -> str
 
 
 def _delivered(script: Script, order: Mapping[str, Any]) -> str:
-    webhooks = _booked(script, order)["webhooks"]
+    webhooks = booked(script, order)["webhooks"]
     return f"{sum(webhook['deliveredAt'] is not None for webhook in webhooks)} of {len(webhooks)}"
 
 

@@ -44,12 +44,13 @@ class Stage:
 
     @contextlib.contextmanager
     def provider_behaves(self, **behaviour: float) -> Iterator[None]:
-        """For everybody who pays meanwhile."""
+        """For everybody who pays meanwhile; then as before."""
+        known = {setting["name"]: setting["value"] for setting in self.provider.behaviour()["behaviour"]}
         self.provider.change_behaviour(behaviour)
         try:
             yield
         finally:
-            self.provider.reset_behaviour()
+            self.provider.change_behaviour({name: known[name] for name in behaviour})
 
     def booked(self, key: str) -> dict[str, Any]:
         """The provider's own record of the charge with this key: status, refunded, webhooks."""

@@ -5,18 +5,16 @@ Owns: that arena and these faults. Must not know: load, invariants.
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from ops.cluster import BrokerCluster, ClusterNode
+from ops.asking import Asking
+from ops.cluster import BrokerCluster
 from ops.stack import Stack
 
 from .arena import Wanted, arena_of, arena_settings
-from .asking import Asking
 from .fault import Arena, ArenaKind, Fault, Simple
 from .processes import wait_for
 
@@ -95,24 +93,13 @@ def freeze_one(arena: Arena) -> int:
     arena.say(f"freeze {node.name} for {_FROZEN_S:.0f} s")
     with Asking(arena.environment) as asking:
         began_s = time.monotonic()
-        with _frozen(cluster, node):
+        with cluster.frozen(node):
             _see_answers(asking, f"{node.name} stands still")
             time.sleep(max(0.0, began_s + _FROZEN_S - time.monotonic()))
         cluster.kill(node)
         cluster.wait_until_whole()
         arena.say(f"longest time without an answer: {asking.longest_silence_s:.1f} s")
     return 1
-
-
-@contextmanager
-def _frozen(cluster: BrokerCluster, node: ClusterNode) -> Iterator[None]:
-    pid = cluster.pid_of(node)
-    assert pid is not None
-    os.killpg(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.killpg(pid, signal.SIGCONT)
 
 
 def _see_answers(asking: Asking, when: str) -> None:

@@ -11,10 +11,10 @@ import pytest
 
 from benchmarks import cpu
 from benchmarks.bench import ALL, per_order_ms
-from benchmarks.distribution import milliseconds, percentile
 from benchmarks.phases import PHASES, chosen
 from benchmarks.plots import charts, page
 from benchmarks.preload import copying
+from ops.distribution import milliseconds, percentile
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 

@@ -46,6 +46,9 @@ class FakeStack:
         self.ups.append(settings)
         return True
 
+    def is_up(self) -> bool:
+        return True
+
     def environment(self) -> Mapping[str, str]:
         return self._environment
 

@@ -30,6 +30,15 @@ class Sent:
     body: bytes = b""
 
 
+def post(path: str, *, token: str, key: str, body: bytes) -> bytes:
+    """A whole POST to the gateway's API, ready to be sent."""
+    head = (
+        f"POST /api/v1{path} HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n"
+        f"Authorization: Bearer {token}\r\nIdempotency-Key: {key}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
 class OpenLoop:
     """Requests to one server over as many connections as it takes; a connection is used again once it is free."""
 
