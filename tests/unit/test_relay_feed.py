@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from harness.waiting import wait_until
-from shared.change_data import Change, Heartbeat
 
+from shared.change_data import Change, Heartbeat
 from shared.relaying.changes import row_from_change
 from shared.relaying.feed import ChangeFeed
 from shared.relaying.handoff import Abandoned, Handoff
