@@ -23,8 +23,8 @@ from typing import Any
 
 import psycopg2
 
-from benchmarks.distribution import percentile
 from ops.databases import driver_url
+from ops.distribution import percentile
 from ops.folder import StackFolder
 from ops.replication import close_replication, open_replication
 from ops.stack import Stack
