@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import psycopg2
 import pytest
 from harness.change_data import NEEDS_DEBEZIUM
 from harness.databases import Databases
 from harness.waiting import wait_until
 
+from ops.databases import driver_url
 from ops.replication import drop_slots
 from shared.change_data import Change, ChangeEngine, ChangeEngineFailed, EngineSettings, Heartbeat
 from shared.change_data.settings import url_parts
@@ -328,10 +330,56 @@ class TestSlot:
             add(databases, "cup")
             wait_until(lambda: run.changes, "a change")
 
+    def test_one_whose_log_is_gone_is_made_again_and_all_rows_are_read(
+        self, settings: EngineSettings, databases: Databases
+    ) -> None:
+        """Given a slot that PostgreSQL has given up before it filled the disk."""
+        initial = replace(settings, snapshot_mode="initial")
+        with running(initial):
+            pass
+        add(databases, "never read")
+        with small_logs(databases):
+            for _ in range(4):
+                write_log(databases, "select pg_logical_emit_message(true, 'noise', repeat('x', 20000000))")
+                write_log(databases, "select pg_switch_wal()")
+                write_log(databases, "checkpoint")
+            status = "select wal_status from pg_replication_slots where slot_name = %s"
+            assert databases.value("order_service", status, SLOT) == "lost"
+        with running(initial) as run:
+            wait_until(lambda: run.changes, "its row")
+            add(databases, "new")
+            wait_until(lambda: len(run.changes) == 2, "the log goes on")
+        found = [(c.operation, c.after["item"]) for c in run.changes if c.after]
+        assert found == [("r", "never read"), ("c", "new")]
+
     def test_a_wrong_password_is_said(self, settings: EngineSettings) -> None:
         engine = ChangeEngine(replace(settings, password="wrong"), lambda _batch: None)
         with pytest.raises(ChangeEngineFailed, match="password"):
             engine.run()
+
+
+def write_log(databases: Databases, statement: str) -> None:
+    """As the administrator."""
+    connection = psycopg2.connect(driver_url(databases.environment["ADMIN_DATABASE_URL"]))
+    connection.autocommit = True
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+    finally:
+        connection.close()
+
+
+@contextmanager
+def small_logs(databases: Databases) -> Iterator[None]:
+    """A slot is given up soon."""
+    setting = "alter system set max_slot_wal_keep_size = '{}'"
+    write_log(databases, setting.format("1MB"))
+    write_log(databases, "select pg_reload_conf()")
+    try:
+        yield
+    finally:
+        write_log(databases, setting.format("2GB"))
+        write_log(databases, "select pg_reload_conf()")
 
 
 class TestSnapshot:

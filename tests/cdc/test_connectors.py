@@ -14,6 +14,7 @@ from typing import Any
 from urllib.request import urlopen
 from uuid import uuid4
 
+import psycopg2
 import pytest
 from harness.broker import Broker
 from harness.change_data import NEEDS_DEBEZIUM, Stream
@@ -23,9 +24,11 @@ from harness.waiting import wait_until
 from prometheus_client.parser import text_string_to_metric_families
 
 from ops.change_data import send_command, status_of
+from ops.databases import driver_url
 from ops.replication import close_replication, open_replication
 from ops.stack import Stack
 from shared.change_data.captured import CAPTURED
+from shared.table_figures import SLOT_FIGURES
 
 pytestmark = [*NEEDS_DEBEZIUM, pytest.mark.usefixtures("empty_tables")]
 
@@ -254,10 +257,6 @@ class TestNothingIsLost:
 
 
 def _terminate_readers(administrator_url: str) -> None:
-    import psycopg2
-
-    from ops.databases import driver_url
-
     connection = psycopg2.connect(driver_url(administrator_url))
     try:
         with connection, connection.cursor() as cursor:
@@ -336,8 +335,6 @@ class TestFigures:
 
     def test_a_frozen_one_is_seen_by_its_slot(self, connector: Connector, databases: Databases) -> None:
         """The services tell of it, who do not depend on it."""
-        from shared.table_figures import SLOT_FIGURES
-
         retained = next(f for f in SLOT_FIGURES if f.name.endswith("retained_bytes")).statement.text
         connector.process.send(signal.SIGSTOP)
         try:
