@@ -62,7 +62,8 @@ def unknown_in(line: str) -> list[str]:
     words = re.sub(r"[\[\]]", "", line).split(" -- ")[0].split()[1:]
     while isinstance(command, click.Group) and words and words[0] in command.commands:
         command = command.commands[words.pop(0)]
-    known = {option for parameter in (*command.params, *main.params) for option in parameter.opts}
+    parameters = (*command.params, *main.params)
+    known = {option for parameter in parameters for option in (*parameter.opts, *parameter.secondary_opts)}
     missing = [word for word in words if re.match("--?[a-z]", word) and word not in known]
     return missing if command is not main else [line]
 
