@@ -29,8 +29,6 @@ from ops.state import load_state
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).resolve().parents[2]
-# Those of the short scenarios, so that they find them and nothing has to be restarted for each; one brings its own.
-SETTINGS = {"RESERVATION_TTL_S": "12", "PSP_LIMIT_S": "3.5"}
 
 
 def rehearsed(stack: Stack, name: str, *arguments: str) -> dict[str, Any]:
