@@ -21,16 +21,15 @@ from finance_service.settings import Settings
 from finance_service.stream import StreamReader
 from shared.config import ProcessSettings, Source
 from shared.database import CONNECT_ARGS, Transaction, transaction, translated_errors
+from shared.elected_probes import probes_of
 from shared.errors import Misconfigured
 from shared.logs import configure_logs
-from shared.probes import Probes, Report, serve_probes
+from shared.probes import serve_probes
 from shared.process import limit_the_end
 
 ELECTION_LOCK = 0x0FEED
 # A frozen feed would keep its session, and with it the election, while a standby could work.
 IDLE_SESSION_TIMEOUT_MS = 90_000
-# Longer than one batch may take, with the broker's and the database's own limits.
-LIVE_WITHIN_S = 100.0
 _ELECT = text(f"select pg_try_advisory_lock({ELECTION_LOCK})")
 
 
@@ -96,7 +95,7 @@ def run(environment: Mapping[str, str]) -> None:
     limit_the_end()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _signal, _frame: feed.stop())
-    serve_probes(source, "finance_service.feed", probes_of(feed))
+    serve_probes(source, "finance_service.feed", probes_of(feed.state))
     feed.run()
 
 
@@ -110,24 +109,3 @@ def forget_everything(environment: Mapping[str, str]) -> None:
             queries.forget_everything(tx)
     finally:
         database.close()
-
-
-def probes_of(feed: Feed) -> Probes:
-    return Probes(live=lambda: _live(feed), ready=lambda: _ready(feed))
-
-
-def _live(feed: Feed) -> Report:
-    silent_s = round(feed.state().silent_s, 1)
-    return Report(is_good=silent_s < LIVE_WITHIN_S, parts={"loopSilentSeconds": silent_s})
-
-
-def _ready(feed: Feed) -> Report:
-    """One on standby holds no connection to the broker, and is as ready as it can be."""
-    state = feed.state()
-    broker = "up" if state.has_broker else "down" if state.is_active else "unused"
-    parts = {
-        "role": "active" if state.is_active else "standby",
-        "database": "up" if state.has_database else "down",
-        "broker": broker,
-    }
-    return Report(is_good="down" not in parts.values(), parts=parts)

@@ -178,11 +178,11 @@ def relay(process: ServiceProcess, environment: Mapping[str, str]) -> None:
     from shared.chaos.permission import read_chaos_enabled
     from shared.choreography import event_exchange, load_choreography
     from shared.config import ProcessSettings, Source
+    from shared.elected_probes import probes_of
     from shared.logs import configure_logs
     from shared.messaging.pipelined_publisher import PipelinedPublisher
     from shared.probes import serve_probes
     from shared.relay import Relay, RelaySettings
-    from shared.relay_probes import probes_of
     from shared.relaying.choosing import read_source
     from shared.tracing import close_tracing, configure_tracing
 
@@ -208,7 +208,7 @@ def relay(process: ServiceProcess, environment: Mapping[str, str]) -> None:
     limit_the_end()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _signal, _frame: worker.stop())
-    serve_probes(source, f"{process.name}.relay", probes_of(worker))
+    serve_probes(source, f"{process.name}.relay", probes_of(worker.state, lambda: worker.state().chaos))
     worker.run()
     close_tracing()
 
