@@ -62,7 +62,5 @@ def run(captured: CapturedDatabase, source: Source) -> None:
 
 if __name__ == "__main__":
     code = main(sys.argv[1:], os.environ)
-    for written in (sys.stdout, sys.stderr):
-        written.flush()
-    # All is closed. Threads of Java's that call Python while it is taken down would end the process with a signal.
-    os._exit(code)
+    machine.end_if_started(code)
+    sys.exit(code)

@@ -175,6 +175,7 @@ def leave_out_of_collections() -> None:
 
 def relay(process: ServiceProcess, environment: Mapping[str, str]) -> None:
     """Run the outbox relay until SIGTERM; on standby while another one is active."""
+    from shared.change_data.machine import end_if_started
     from shared.chaos.permission import read_chaos_enabled
     from shared.choreography import event_exchange, load_choreography
     from shared.config import ProcessSettings, Source
@@ -211,6 +212,7 @@ def relay(process: ServiceProcess, environment: Mapping[str, str]) -> None:
     serve_probes(source, f"{process.name}.relay", probes_of(worker.state, lambda: worker.state().chaos))
     worker.run()
     close_tracing()
+    end_if_started(0)
 
 
 def migrate(process: ServiceProcess, environment: Mapping[str, str]) -> None:

@@ -6,7 +6,9 @@ Owns: starting it, once and for good, and handing values over. Must not know: wh
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -59,6 +61,19 @@ def _library(jpype: Any) -> str:
         return str(jpype.getDefaultJVMPath())
     except jpype.JVMNotFoundException as error:
         raise Misconfigured(f"change data capture needs Java 17, and none was found: {_HINT}") from error
+
+
+def end_if_started(code: int) -> None:
+    """End this process at once if the machine runs in it; nothing that must be closed may still be open.
+
+    Threads of Java's that call Python while it is taken down would end the process with a signal.
+    """
+    jpype = sys.modules.get("jpype")
+    if jpype is None or not jpype.isJVMStarted():
+        return
+    for written in (sys.stdout, sys.stderr):
+        written.flush()
+    os._exit(code)
 
 
 def _jpype() -> Any:
