@@ -68,6 +68,8 @@ class Startup:
                 self._open_replication()
                 self._start_applications(infrastructure)
                 self._close_replication()
+            elif not self.state.cdc and self._has_connected:
+                self._close_replication()
 
     def is_up_as_wanted(self) -> bool:
         """Whether a supervisor already runs exactly the processes this state asks for."""
@@ -210,6 +212,11 @@ class Startup:
         finally:
             seal(administrator, private)
         self._report("databases are migrated")
+
+    @property
+    def _has_connected(self) -> bool:
+        """Whether connectors have run here and their slots are not taken back yet."""
+        return any((self._folder.connectors / name).exists() for name in CONNECTORS)
 
     @property
     def _replicating(self) -> list[str]:

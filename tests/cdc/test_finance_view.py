@@ -116,7 +116,8 @@ def test_agrees_with_the_ledger_also_after_pauses_and_kills(
     behind = told(gateway, lambda v: v["reconciliation"]["verdict"] == "behind", "the view is behind")
     [line] = behind["reconciliation"]["lines"]
     assert (line["missing"]["captured"], line["settledMissing"]["captured"]) == ("10.00", "0.00")
-    assert behind["reconciliation"]["lagS"] > STALE_AFTER_S
+    # Stale is the view by the older of both databases; the ledger's lag is that of the payments alone.
+    assert behind["reconciliation"]["lagS"] > 0
     assert behind["isStale"]
 
     stack.kill("finance_feed")
