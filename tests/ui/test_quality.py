@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from harness.gateway import Gateway
 from playwright.sync_api import Page, expect
-from ui_pages import serious_findings
+from ui_pages import serious_findings, visit
 
 from shared.identity import Role
 
@@ -60,18 +60,18 @@ class TestEachPage:
         page = log_in(role)
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme)
-            page.goto(path.format(**things))
+            visit(page, path.format(**things))
             assert serious_findings(page) == [], scheme
 
     def test_fits_on_a_phone(self, role: Role, path: str, things: dict[str, str], log_in: Any) -> None:
         page = log_in(role, viewport={"width": 360, "height": 740})
-        page.goto(path.format(**things))
+        visit(page, path.format(**things))
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
     def test_is_light(self, role: Role, path: str, things: dict[str, str], log_in: Any) -> None:
         page = log_in(role)
         with counted_bytes(page) as bytes_of:
-            page.goto(path.format(**things))
+            visit(page, path.format(**things))
             page.wait_for_load_state("load")
         assert 0 < sum(bytes_of.values()) < MOST_BYTES, bytes_of
 

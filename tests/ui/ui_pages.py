@@ -1,6 +1,6 @@
 """What the UI tests share beside their fixtures.
 
-Owns: pictures for the documentation, axe-core's verdict. Must not know: any page.
+Owns: going to a page, pictures for the documentation, axe-core's verdict. Must not know: any page.
 """
 
 from __future__ import annotations
@@ -15,6 +15,13 @@ _AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text(encoding="utf
 _SHOTS = os.environ.get("ORDERSAGA_SCREENSHOTS")
 MOST_PICTURE_BYTES, HIGHEST_PICTURE = 200_000, 1_280
 _SERIOUS = ("serious", "critical")
+
+
+def visit(page: Page, path: str) -> None:
+    """There, and not at a page that says what went wrong."""
+    answer = page.goto(path)
+    assert answer is not None
+    assert answer.ok, f"{path}: {answer.status}"
 
 
 def keep_picture(page: Page, name: str) -> None:

@@ -113,7 +113,7 @@ def test_every_view_is_for_operators_alone(client: FlaskClient) -> None:
         if rule.rule.startswith("/api/v1/admin")
     }
 
-    assert len(views) == 25
+    assert len(views) == 26
     assert set(views.values()) == {frozenset({Role.ADMIN})}
 
 

@@ -76,7 +76,7 @@ class TestChangeDataCapture:
     def test_connectors_are_there_when_they_are_wanted(self, folder: StackFolder, state: StackState) -> None:
         names = [spec.name for spec in application_processes(folder, state)]
         more = {spec.name: spec for spec in application_processes(folder, state.changed(cdc=True))}
-        assert set(more) - set(names) == {"order_cdc", "payment_cdc"}
+        assert set(more) - set(names) == {"order_cdc", "payment_cdc", "finance_feed", "finance_service"}
         spec = more["order_cdc"]
         assert spec.command[1:] == ("-m", "cdc", "order_service")
         assert spec.environment["CDC_FOLDER"] == str(folder.root / "cdc" / "order_cdc")
