@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
-import pika
-import psycopg2
 import pytest
-from harness.change_data import NEEDS_DEBEZIUM
+from harness.change_data import NEEDS_DEBEZIUM, forget_finance
 from harness.databases import Databases
 from harness.gateway import Gateway
 from harness.waiting import wait_until
-from pika.exceptions import ChannelClosedByBroker
 
 from ops.change_data import send_command
-from ops.databases import driver_url
 from ops.finance import exit_code
 from ops.people import NO_LIMITS, SHOP, people_of
 from ops.stack import Stack
-from shared.change_data.captured import CAPTURED, STREAM
+from shared.change_data.captured import CAPTURED
 
 pytestmark = [*NEEDS_DEBEZIUM]
 
@@ -36,25 +31,11 @@ TOLD_WITHIN_S = 180.0
 @pytest.fixture(scope="module")
 def gateway(empty_stack: None, stack: Stack, stack_environment: Mapping[str, str]) -> Iterator[Gateway]:
     """The whole stack with change data capture, its stream and its finance view empty."""
-    _forget_the_stream(stack_environment)
+    forget_finance(stack_environment)
     stack.up(infrastructure_only=False, settings=SETTINGS, cdc=True)
     environment = stack.environment()
     yield Gateway(environment["GATEWAY_URL"], people_of(environment))
     stack.up(infrastructure_only=True, settings=dict.fromkeys(SETTINGS, ""), cdc=False)
-
-
-def _forget_the_stream(environment: Mapping[str, str]) -> None:
-    """What other modules, or an earlier run, left in it is not about the rows that there are."""
-    administrator = psycopg2.connect(driver_url(environment["ADMIN_DATABASE_URL"]))
-    administrator.autocommit = True
-    with administrator.cursor() as cursor:
-        cursor.execute("drop database if exists finance_service with (force)")
-    administrator.close()
-    with (
-        pika.BlockingConnection(pika.URLParameters(environment["AMQP_URI"])) as connection,
-        suppress(ChannelClosedByBroker),
-    ):
-        connection.channel().queue_delete(STREAM)
 
 
 def told(gateway: Gateway, holds: Callable[[Mapping[str, Any]], bool], what: str) -> dict[str, Any]:

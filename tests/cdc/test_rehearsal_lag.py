@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 from click.testing import CliRunner
-from harness.change_data import NEEDS_DEBEZIUM
+from harness.change_data import NEEDS_DEBEZIUM, forget_finance
 from harness.waiting import wait_until
 
 from ops.cli import main
@@ -27,8 +27,9 @@ def states(stack: Stack) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def captured(stack: Stack, empty_stack: None) -> Iterator[Stack]:
+def captured(stack: Stack, empty_stack: None, stack_environment: Mapping[str, str]) -> Iterator[Stack]:
     """Everything, with change data capture; only broker and databases stay up afterwards, without slots."""
+    forget_finance(stack_environment)
     stack.up(infrastructure_only=False, cdc=True, settings=SETTINGS)
     yield stack
     stack.up(infrastructure_only=True, cdc=False, settings=dict.fromkeys(SETTINGS, ""))

@@ -15,10 +15,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import pika
+import psycopg2
 import pytest
 from sqlalchemy import make_url
 
 from harness.waiting import DEADLINE_S
+from ops.databases import driver_url
 from ops.replication import open_replication
 from shared.change_data.captured import REPLICATING_SERVICES, STREAM, replication_role
 
@@ -118,3 +120,17 @@ def open_stream(amqp_uri: str) -> Iterator[Stream]:
         yield stream
     finally:
         stream.close()
+
+
+def forget_finance(environment: Mapping[str, str]) -> None:
+    """The stream, and what the finance view made of it: other modules' rows are gone, and nobody told it."""
+    administrator = psycopg2.connect(driver_url(environment["ADMIN_DATABASE_URL"]))
+    administrator.autocommit = True
+    with administrator.cursor() as cursor:
+        cursor.execute("drop database if exists finance_service with (force)")
+    administrator.close()
+    with (
+        pika.BlockingConnection(pika.URLParameters(environment["AMQP_URI"])) as connection,
+        contextlib.suppress(pika.exceptions.ChannelClosedByBroker),
+    ):
+        connection.channel().queue_delete(STREAM)
