@@ -63,5 +63,6 @@ def test_from_up_to_down_again(
     assert not {process.name for process in stack.processes()} & CONNECTORS
     assert databases.value("order_service", "select count(*) from pg_replication_slots") == 0
     assert databases.value("order_service", "select count(*) from pg_roles where rolname like %s", "%\\_cdc") == 0
-    assert not (stack.folder / "cdc").exists()
+    # Relays that read the log would keep something beside it.
+    assert not any((stack.folder / "cdc" / name).exists() for name in CONNECTORS)
     assert states(stack) == {"order": "not running", "payment": "not running"}
