@@ -393,7 +393,7 @@ def test_a_pass_compares_only_what_changed(gateway: Gateway, operator: OperatorC
 
     def seen() -> Pass | None:
         again = run_pass(operator, quiet_s=1, since=caught_up.watermark)
-        return again if again.checked["items"] else None
+        return again if again.checked["items"] and again.checked["orders"] else None
 
     again = wait_until(seen, "the new order is seen", timeout_s=SETTLED_S)
     assert (again.discrepancies, again.checked["items"]) == ([], 1)

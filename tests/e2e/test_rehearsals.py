@@ -30,6 +30,10 @@ pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).resolve().parents[2]
 
+# As it is by default; said, so that the module has processes of its own: what others have left in their memory is no
+# part of "before and after".
+SETTINGS = {"CHAOS_ENABLED": "on"}
+
 
 def rehearsed(stack: Stack, name: str, *arguments: str) -> dict[str, Any]:
     """As somebody types it; it ended as foretold."""
