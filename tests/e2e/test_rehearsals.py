@@ -156,8 +156,10 @@ def test_a_shop_that_behaves_otherwise_is_found_out(
 def test_interrupted_it_leaves_the_stack_as_it_found_it(gateway: Gateway, stack: Stack, ending: signal.Signals) -> None:
     """Given a script that is ended while a relay is paused and messages are spoilt, then nothing of it is left."""
     before = settings_of(stack)
+    # Whoever started the tests in the background had Ctrl-C ignored, and that is inherited.
+    heard = ["env", f"--default-signal={signal.SIGINT.name.removeprefix('SIG')}"]
     script = subprocess.Popen(
-        [sys.executable, str(ROOT / "scripts" / "schema_drift.py"), "--short"],
+        [*heard, sys.executable, str(ROOT / "scripts" / "schema_drift.py"), "--short"],
         env={**os.environ, "ORDERSAGA_STACK": str(stack.folder)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
