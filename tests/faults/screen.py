@@ -96,7 +96,7 @@ def _kept(verdict: Verdict) -> str:
 
 def as_json(verdict: Verdict, found: Sequence[Found], seed: int) -> str:
     trials = [asdict(outcome) for outcome in verdict.outcomes]
-    errors = [{"name": f.error.name, "fault": f.error.fault, "seen": f.is_found} for f in found]
+    errors = [{"name": f.error.name, "fault": f.error.fault, "seen": f.is_found, "tries": f.tries} for f in found]
     return json.dumps({"seed": seed, "good": verdict.is_good, "trials": trials, "seeded_errors": errors})
 
 
@@ -117,7 +117,6 @@ def _seeded_summary(found: Sequence[Found]) -> Table:
     table = Table("seeded error", "with fault", "seen", "first complaint")
     for one in found:
         first = next(iter(one.shown), "-")
-        table.add_row(
-            one.error.name, one.error.fault, "yes" if one.is_found else "[bold red]no[/]", escape(first[:120])
-        )
+        seen = f"yes, try {one.tries}" if one.is_found else "[bold red]no[/]"
+        table.add_row(one.error.name, one.error.fault, seen, escape(first[:120]))
     return table

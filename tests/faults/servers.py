@@ -48,6 +48,11 @@ def lock_stock(arena: Arena) -> int:
     return 1
 
 
+def rush(arena: Arena) -> int:
+    """At the rate of either form, each replica alone then has orders for all the hot stock."""
+    return strokes.rush_for_stock(arena, 15.0 if arena.is_quick else arena.chance.uniform(10.0, 15.0), 6)
+
+
 def hang_up(arena: Arena) -> int:
     before = arena.load.ledger.answers["none"]
     strokes.hang_up(arena, 0.5, 5.0 if arena.is_quick else 15.0)
@@ -64,5 +69,6 @@ SERVERS: tuple[Fault, ...] = (
     Repeated(name="database-crash", summary="PostgreSQL stops immediately, recovers", stroke=strokes.crash_database),
     Repeated(name="database-killed", summary="SIGKILL of PostgreSQL", stroke=strokes.kill_database),
     Simple(name="stock-locked", summary="an idle transaction holds the rows of the hot items", do=lock_stock),
+    Simple(name="stock-rush", summary="both inventory replicas begin at once, each with orders for all stock", do=rush),
     Simple(name="clients-gone", summary="half of the customers hang up after POST, and repeat it", do=hang_up),
 )

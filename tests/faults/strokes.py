@@ -21,11 +21,14 @@ from ops.psp_client import PspClient
 from ops.rabbitmq import Node, why_unreachable
 from ops.stack import Stack
 from ops.state import load_state
+from ops.waiting import holds_within
 
 from .fault import Arena
-from .processes import BROKER, DATABASE, DidNotHappen, application_names, frozen, kill, pid_of, wait_for
+from .processes import BROKER, DATABASE, DidNotHappen, application_names, frozen, kill, names_of, pid_of, wait_for
 
 _SERVER_BACK_S = 90.0
+# Together less than a statement waits for a lock; whoever else wants the rows has come by then.
+_TWO_WAIT_S, _ALL_WAIT_S = 3.0, 0.3
 
 
 def kill_one(arena: Arena) -> None:
@@ -148,10 +151,55 @@ def hold_stock(arena: Arena, seconds: float) -> None:
     """An idle transaction that holds the rows everybody wants."""
     hot = list(arena.load.shelf().hot)
     arena.say(f"hold the rows of {len(hot)} hot items for {seconds:.1f} s")
-    with closing(administrator_of(arena, "inventory_service")) as connection, connection.cursor() as cursor:
-        cursor.execute("select item from stock where item = any(%s) order by item for update", (hot,))
+    with closing(administrator_of(arena, "inventory_service")) as connection:
+        _lock_stock(connection, hot)
         time.sleep(seconds)
         connection.rollback()
+
+
+def rush_for_stock(arena: Arena, seconds: float, rounds: int) -> int:
+    """Replicas stand still until each has more orders before it than there is stock; then they begin side by side.
+
+    ``rounds``: how often the rows are held until two transactions wait for them. What one replica reads without a
+    lock, the other has changed by the time it writes. Returns in how many rounds two waited.
+
+    Raises:
+        DidNotHappen: two never waited.
+    """
+    hot, replicas, together = list(arena.load.shelf().hot), names_of(arena, "inventory_service"), 0
+    arena.say(f"freeze {', '.join(replicas)} for {seconds:.1f} s, then a rush for {len(hot)} hot items")
+    with (
+        closing(administrator_of(arena, "inventory_service")) as connection,
+        closing(administrator_of(arena, "inventory_service")) as watching,
+    ):
+        watching.autocommit = True
+        with frozen(arena.stack, replicas):
+            time.sleep(seconds)
+            _lock_stock(connection, hot)
+        for _ in range(rounds):
+            together += holds_within(lambda: _waiting(watching) >= 2, timeout_s=_TWO_WAIT_S, pause_s=0.02)
+            time.sleep(_ALL_WAIT_S)
+            connection.rollback()
+            _lock_stock(connection, hot)
+        connection.rollback()
+    arena.say(f"in {together} of {rounds} rounds two transactions waited for them")
+    if not together:
+        raise DidNotHappen("no two transactions waited for the same stock")
+    return together
+
+
+def _lock_stock(connection: Any, items: list[str]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("select item from stock where item = any(%s) order by item for update", (items,))
+
+
+def _waiting(connection: Any) -> int:
+    """Transactions of this database that wait for a lock."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        )
+        return int(cursor.fetchone()[0])
 
 
 def trouble_provider(arena: Arena, seconds: float, **behaviour: float) -> None:
