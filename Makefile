@@ -9,6 +9,9 @@ READY := .venv/.complete
 ORDERSAGA := $(BIN)/ordersaga
 PACKAGES := order_service inventory_service payment_service finance_service gateway shared cdc ops benchmarks
 COMPILE := $(BIN)/pip-compile --quiet --allow-unsafe --generate-hashes --no-emit-find-links --no-emit-index-url --strip-extras
+# Modules side by side, each worker with a broker and databases of its own; a module's tests stay together, in order.
+WORKERS ?= 2
+SIDE_BY_SIDE := --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 ARGS ?=
 
 .PHONY: help
@@ -51,25 +54,25 @@ walkthrough: $(READY) ## Play the README's walk through the HTTP API with curl, 
 	@ops/walkthrough.sh $(ARGS)
 
 .PHONY: test test-ui test-cdc screenshots unit integration simulate
-test: $(READY) ## Run all tests but those in a browser (on a stack of their own in .stack-test)
-	@# Those that open no socket on both cores; 5 is pytest's word for "none of ARGS here".
-	$(BIN)/pytest --numprocesses=2 tests/unit tests/contracts $(ARGS) || [ $$? -eq 5 ]
-	$(BIN)/pytest tests/e2e tests/integration tests/simulation $(ARGS)
+test: $(READY) ## Run all tests but those in a browser (on stacks of their own in .stack-test*)
+	@# First those that open no socket; 5 is pytest's word for "none of ARGS here".
+	$(BIN)/pytest --numprocesses=$(WORKERS) tests/unit tests/contracts $(ARGS) || [ $$? -eq 5 ]
+	$(BIN)/pytest $(SIDE_BY_SIDE) tests/e2e tests/integration tests/simulation $(ARGS)
 
 test-cdc: $(CDC_READY) ## Capture changes with the real Debezium: kill it, take its broker away, pause it
-	$(BIN)/pytest tests/cdc $(ARGS)
+	$(BIN)/pytest $(SIDE_BY_SIDE) tests/cdc $(ARGS)
 
 test-ui: $(READY) ## Use the dashboard in a real Chromium (Debian's; installed if missing)
-	$(BIN)/pytest tests/ui $(ARGS)
+	$(BIN)/pytest $(SIDE_BY_SIDE) tests/ui $(ARGS)
 
 screenshots: $(READY) ## Make the README's pictures of the dashboard anew, with the tests that visit those pages
 	ORDERSAGA_SCREENSHOTS=docs/images $(BIN)/pytest tests/ui -m picture $(ARGS)
 
 unit: $(READY) ## Run the tests that open no socket
-	$(BIN)/pytest --numprocesses=2 tests/unit $(ARGS)
+	$(BIN)/pytest --numprocesses=$(WORKERS) tests/unit $(ARGS)
 
 integration: $(READY) ## Run the tests on real RabbitMQ and PostgreSQL
-	$(BIN)/pytest tests/integration $(ARGS)
+	$(BIN)/pytest $(SIDE_BY_SIDE) tests/integration $(ARGS)
 
 simulate: $(READY) ## Play the services' code against a bad network, deterministically (ARGS="--schedules 3000", "--seed 7", "--mutations")
 	$(BIN)/python -m tests.simulation $(ARGS)
@@ -137,8 +140,10 @@ lock: $(READY) ## Resolve the dependencies of setup.cfg anew into the three lock
 	$(COMPILE) --constraint=requirements.lock --extra=cdc --output-file=requirements-cdc.lock $(ARGS) setup.cfg
 
 .PHONY: clean distclean
-clean: ## Remove caches, build leftovers and the tests' stack; keeps .venv and the data in .stack
-	@if [ -x $(ORDERSAGA) ] && [ -d .stack-test ]; then $(ORDERSAGA) --stack .stack-test down --delete-data; fi
+clean: ## Remove caches, build leftovers and the tests' stacks; keeps .venv and the data in .stack
+	@for stack in .stack-test*; do \
+	  if [ -x $(ORDERSAGA) ] && [ -d $$stack ]; then $(ORDERSAGA) --stack $$stack down --delete-data; fi; \
+	done
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
 

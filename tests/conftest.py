@@ -1,6 +1,6 @@
-"""Fixtures of the integration and e2e tests: one real broker and database server for the whole run.
+"""Fixtures of the integration and e2e tests: one real broker and database server for each worker of a run.
 
-ORDERSAGA_TEST_KEEP_STACK=1 leaves them running in .stack-test, so that the next run starts at once.
+ORDERSAGA_TEST_KEEP_STACK=1 leaves them running in .stack-test and .stack-test-2, so that the next run starts at once.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from gateway.rpc import RpcClient  # noqa: E402
 from ops.stack import Stack  # noqa: E402
 
 RPC_TIMEOUT_S = 20.0
+# gw0, gw1: so pytest-xdist names its workers. Modules run side by side, each on the stack of its worker.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) + 1
+STACK_FOLDER = ROOT / (".stack-test" if _WORKER == 1 else f".stack-test-{_WORKER}")
 
 # Tests restart the broker: pika writes pages about each refused connection.
 logging.getLogger("pika").setLevel(logging.CRITICAL)
@@ -31,8 +34,8 @@ logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
-    """RabbitMQ and PostgreSQL in .stack-test, migrated, with the topology; no services."""
-    stack = Stack(ROOT / ".stack-test", report=print)
+    """RabbitMQ and PostgreSQL, migrated, with the topology; no services."""
+    stack = Stack(STACK_FOLDER, report=print)
     stack.up(infrastructure_only=True)
     yield stack
     if not os.environ.get("ORDERSAGA_TEST_KEEP_STACK"):
@@ -98,7 +101,7 @@ def empty_stack(whole_stack: WholeStack, databases: Databases, broker: Broker) -
 def processes(
     empty_stack: None, stack_environment: Mapping[str, str], stack: Stack, request: pytest.FixtureRequest
 ) -> Iterator[Processes]:
-    """Services and relays of one module; their logs are in .stack-test/logs/tests/<module>."""
+    """Services and relays of one module; their logs are in logs/tests/<module> of the stack."""
     logs = stack.folder / "logs" / "tests" / Path(str(request.path)).stem
     for old in logs.glob("*.log"):
         old.unlink()

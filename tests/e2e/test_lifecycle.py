@@ -191,6 +191,7 @@ class TestWebhooks:
     @pytest.mark.parametrize(
         "signature",
         [None, "nonsense", f"t=1000000000,v1={'0' * 64}", f"t={int(time.time())},v1={'0' * 64}"],
+        ids=["absent", "no signature", "old", "of another key"],
     )
     def test_what_the_provider_did_not_sign_is_refused(
         self, gateway: Gateway, databases: Databases, signature: str | None
