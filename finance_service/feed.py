@@ -1,6 +1,6 @@
 """The feed: reads the stream of changes and applies it, batch by batch. One is at work, any number stand by.
 
-Owns: election, where reading begins, the read → apply → acknowledge cycle, backing off.
+Owns: where reading begins, the read → apply → acknowledge cycle.
 Must not know: what changes mean, AMQP.
 
 Exactly once: the place in the stream is moved in the transaction that applies what stands before it. Election lives as
@@ -21,6 +21,7 @@ from finance_service.domain import Arrived, Continuity, Place, continuity
 from finance_service.handlers import Applied
 from finance_service.stream import FIRST, LAST
 from shared.database import Transaction
+from shared.elected import ElectedLoop
 from shared.errors import BrokenRule, OrderSagaError, TransientError
 from shared.logs import get_logger
 
@@ -32,7 +33,6 @@ POLL_S = 1.0
 GATHER_S = 0.1
 # Shorter than the time after which the database ends an idle session, and with it the election.
 KEPT_AWAKE_S = 10.0
-BACKOFF_S = (0.2, 0.5, 1, 2, 5)
 
 
 class Reader(Protocol):
@@ -73,16 +73,16 @@ class FeedState:
     silent_s: float
 
 
-class Feed:
-    """Runs until :meth:`stop`; survives the loss of broker and database."""
+class Feed(ElectedLoop):
+    """Survives the loss of broker and database."""
+
+    survives = (TransientError,)
 
     def __init__(self, stream: str, database: Database, reader: Reader) -> None:
+        super().__init__(figures.ACTIVE)
         self._stream, self._database, self._reader = stream, database, reader
         self._place: Place | None = None
-        self._stopping = False
-        self._is_active = False
         self._is_behind = False
-        self._beat_at = time.monotonic()
         self._asked_at = time.monotonic()
 
     def state(self) -> FeedState:
@@ -91,45 +91,24 @@ class Feed:
             is_active=self._is_active,
             has_database=self._database.is_open,
             has_broker=self._reader.is_open,
-            silent_s=time.monotonic() - self._beat_at,
+            silent_s=self.silent_s,
         )
 
-    def stop(self) -> None:
-        """Finish the batch in hand and return from :meth:`run`. Safe in a signal handler."""
-        self._stopping = True
+    def _say_interrupted(self, error: Exception) -> None:
+        log.warning("feed_interrupted", code=getattr(error, "code", None), error=str(error)[:300])
+        figures.INTERRUPTIONS.inc()
 
-    def run(self) -> None:
-        failures = 0
-        while not self._stopping:
-            try:
-                self._serve()
-                failures = 0
-            except TransientError as error:
-                log.warning("feed_interrupted", code=error.code, error=str(error)[:300])
-                figures.INTERRUPTIONS.inc()
-                self._give_up()
-                self._sleep(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
-                failures += 1
-        self._give_up()
-
-    def _give_up(self) -> None:
-        self._now_active(False)
+    def _step_down(self) -> None:
         self._reader.close()
         self._database.close()
 
-    def _now_active(self, is_active: bool) -> None:
-        self._is_active = is_active
-        figures.ACTIVE.set(is_active)
+    def _is_elected(self) -> bool:
+        return self._database.is_elected()
 
-    def _serve(self) -> None:
-        self._beat_at = time.monotonic()
-        if not self._database.is_elected():
-            self._sleep(POLL_S)
-            return
-        self._now_active(True)
+    def _work(self) -> None:
         self._begin()
         while not self._stopping:
-            self._beat_at = time.monotonic()
+            self._beat()
             arrived = self._reader.read(BATCH, POLL_S, 0.0 if self._is_behind else GATHER_S)
             self._is_behind = len(arrived) >= BATCH // 2
             self._take(arrived)
@@ -150,7 +129,7 @@ class Feed:
 
     def _check_continuity(self, place: Place) -> None:
         while not self._stopping:
-            self._beat_at = time.monotonic()
+            self._beat()
             self._stay_awake()
             if first := self._reader.read(1, POLL_S, 0.0):
                 self._judge(place, first)
@@ -232,12 +211,6 @@ class Feed:
             with self._database.transaction() as tx:
                 queries.place(tx, self._stream)
             self._asked_at = time.monotonic()
-
-    def _sleep(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while not self._stopping and time.monotonic() < deadline:
-            self._beat_at = time.monotonic()
-            time.sleep(0.05)
 
 
 def _say_unreadable(arrived: Arrived, error: OrderSagaError) -> None:

@@ -20,7 +20,8 @@ from finance_service.feed import Feed
 from finance_service.settings import Settings
 from finance_service.stream import StreamReader
 from shared.config import ProcessSettings, Source
-from shared.database import CONNECT_ARGS, Transaction, transaction, translated_errors
+from shared.database import Transaction, transaction, translated_errors
+from shared.elected import ELECTED_CONNECT_ARGS
 from shared.elected_probes import probes_of
 from shared.errors import Misconfigured
 from shared.logs import configure_logs
@@ -28,8 +29,6 @@ from shared.probes import serve_probes
 from shared.process import limit_the_end
 
 ELECTION_LOCK = 0x0FEED
-# A frozen feed would keep its session, and with it the election, while a standby could work.
-IDLE_SESSION_TIMEOUT_MS = 90_000
 _ELECT = text(f"select pg_try_advisory_lock({ELECTION_LOCK})")
 
 
@@ -50,9 +49,9 @@ class OneSession:
     """A database session that is opened when it is needed, and in which everything is done."""
 
     def __init__(self, database_url: str) -> None:
-        options = f"{CONNECT_ARGS['options']} -c idle_session_timeout={IDLE_SESSION_TIMEOUT_MS}"
-        connect_args = {**CONNECT_ARGS, "options": options}
-        self._engine = create_engine(database_url, poolclass=NullPool, hide_parameters=True, connect_args=connect_args)
+        self._engine = create_engine(
+            database_url, poolclass=NullPool, hide_parameters=True, connect_args=ELECTED_CONNECT_ARGS
+        )
         self._connection: Connection | None = None
         self._is_elected = False
 

@@ -1,7 +1,7 @@
 """The relay: takes events from a service's outbox to the broker. One process per service, any number on standby.
 
-Owns: election, the take → publish → mark cycle, backing off, purging. Must not know: what the events mean, nor by
-which way its rows come (shared/relaying/).
+Owns: the take → publish → mark cycle, purging. Must not know: what the events mean, nor by which way its rows come
+(shared/relaying/).
 
 At least once: a crash between publish and mark publishes again, and the consumers' inboxes absorb it. Rows of one
 aggregate are never in flight together, so they arrive in the order recorded even when one of them is refused.
@@ -21,6 +21,7 @@ from shared import tracing
 from shared.chaos.figures import ACTS
 from shared.chaos.memory import READ_EVERY_S, ChaosMemory
 from shared.chaos.switches import READ_SWITCHES, Switch, switches_of
+from shared.elected import ElectedLoop
 from shared.errors import BrokerUnavailable
 from shared.logs import get_logger
 from shared.messaging.pipelined_publisher import Window
@@ -29,7 +30,7 @@ from shared.outbox import MARK_PUBLISHED, PARK_REFUSED, PURGE_CHUNK, PURGE_PUBLI
 from shared.pace import Pace
 from shared.relaying import figures
 from shared.relaying.database import RelayDatabase
-from shared.relaying.sources import POLL_S, WINDOW, PollingSource, SourceMaker
+from shared.relaying.sources import WINDOW, PollingSource, SourceMaker
 
 log = get_logger(__name__)
 
@@ -38,7 +39,6 @@ GATHER_S = 0.1
 PURGE_EVERY_S = 60.0
 PAUSED_S = 0.2
 ELECTION_LOCK = 0x0BB0  # one per database, so the same number serves every service
-BACKOFF_S = (0.2, 0.5, 1, 2, 5)
 
 
 class Publisher(Protocol):
@@ -80,22 +80,22 @@ class RelayState:
     chaos: Sequence[Mapping[str, Any]]
 
 
-class Relay:
-    """Runs until :meth:`stop`; survives the loss of broker and database."""
+class Relay(ElectedLoop):
+    """Survives the loss of broker and database."""
+
+    survives = (psycopg2.Error, BrokerUnavailable)
 
     def __init__(self, settings: RelaySettings, publisher: Publisher, make_source: SourceMaker = PollingSource) -> None:
+        super().__init__(figures.ACTIVE)
         self._settings = settings
         self._publisher = publisher
         self._database = RelayDatabase(settings.database_url)
         self._source = make_source(self._database, settings.service)
-        self._stopping = False
         self._purge_at = 0.0
         self._pace = Pace(GATHER_S)
         self._chaos = ChaosMemory()
         self._chaos_at = 0.0
         self._is_behind = False
-        self._is_active = False
-        self._beat_at = time.monotonic()
 
     def state(self) -> RelayState:
         """Safe from any thread."""
@@ -103,46 +103,33 @@ class Relay:
             is_active=self._is_active,
             has_database=self._database.is_open,
             has_broker=self._publisher.is_open,
-            silent_s=time.monotonic() - self._beat_at,
+            silent_s=self.silent_s,
             chaos=self._chaos.marks(),
         )
 
-    def stop(self) -> None:
-        """Finish the window in hand and return from :meth:`run`. Safe in a signal handler."""
-        self._stopping = True
-
     def run(self) -> None:
-        failures = 0
-        while not self._stopping:
-            try:
-                self._serve()
-            except (psycopg2.Error, BrokerUnavailable) as error:
-                log.warning("relay_interrupted", error=f"{type(error).__name__}: {error}"[:300])
-                figures.INTERRUPTIONS.inc()
-                self._step_down()
-                self._sleep(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
-                failures += 1
-            else:
-                failures = 0
-        self._step_down()
+        super().run()
         self._publisher.close()
+
+    def _say_interrupted(self, error: Exception) -> None:
+        log.warning("relay_interrupted", error=f"{type(error).__name__}: {error}"[:300])
+        figures.INTERRUPTIONS.inc()
 
     def _step_down(self) -> None:
         """The source first: nobody should be elected while it still takes rows."""
-        self._now_active(False)
         self._source.end()
         self._database.disconnect()
 
-    def _serve(self) -> None:
+    def _is_elected(self) -> bool:
+        """The lock lives as long as this database session: a relay that dies frees it for a standby."""
         self._database.connect()
-        if not self._is_elected():
-            self._sleep(POLL_S)
-            return
+        return bool(self._database.rows("select pg_try_advisory_lock(%s)", (ELECTION_LOCK,))[0][0])
+
+    def _work(self) -> None:
         log.info("relay_active")
-        self._now_active(True)
         self._source.begin()
         while not self._stopping:
-            self._beat_at = time.monotonic()
+            self._beat()
             if not self._publisher.is_open:
                 self._publisher.connect()
             self._purge_if_due()
@@ -152,14 +139,6 @@ class Relay:
             self._gather()
             if not self.relay_once():
                 self._source.wait(self._publisher)
-
-    def _now_active(self, is_active: bool) -> None:
-        self._is_active = is_active
-        figures.ACTIVE.set(is_active)
-
-    def _is_elected(self) -> bool:
-        """The lock lives as long as this database session: a relay that dies frees it for a standby."""
-        return bool(self._database.rows("select pg_try_advisory_lock(%s)", (ELECTION_LOCK,))[0][0])
 
     def relay_once(self) -> bool:
         """Publish one window and mark it; False when there was nothing to publish."""
@@ -228,12 +207,6 @@ class Relay:
         with self._database.connection.cursor(cursor_factory=RealDictCursor) as cursor:
             cursor.execute(READ_SWITCHES)
             return switches_of(cursor.fetchall())
-
-    def _sleep(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while not self._stopping and time.monotonic() < deadline:
-            self._beat_at = time.monotonic()
-            time.sleep(0.05)
 
 
 def _ids_of(rows: list[OutboxRow]) -> dict[str, list[object]]:

@@ -11,10 +11,7 @@ from typing import Any
 import psycopg2
 from sqlalchemy.engine import make_url
 
-from shared.database import CONNECT_ARGS
-
-# Longer than the relay waits for a window's confirms and for one connection attempt.
-IDLE_SESSION_TIMEOUT_MS = 90_000
+from shared.elected import ELECTED_CONNECT_ARGS
 
 
 class RelayDatabase:
@@ -63,15 +60,13 @@ class RelayDatabase:
 def connect_autocommit(database_url: str) -> Any:
     """A psycopg2 connection from a SQLAlchemy URL, every statement its own transaction."""
     url = make_url(database_url)
-    # A frozen relay would keep its session, and with it the election, while a standby could work.
-    options = f"{CONNECT_ARGS['options']} -c idle_session_timeout={IDLE_SESSION_TIMEOUT_MS}"
     connection = psycopg2.connect(
         host=url.host,
         port=url.port,
         user=url.username,
         password=url.password,
         dbname=url.database,
-        **{**CONNECT_ARGS, "options": options},
+        **ELECTED_CONNECT_ARGS,
     )
     connection.autocommit = True
     return connection
