@@ -10,6 +10,7 @@ hundreds of messages are unconfirmed (confirming one by one was measured at a te
 from __future__ import annotations
 
 import contextlib
+import math
 import struct
 import time
 from collections.abc import Callable, Iterable
@@ -25,6 +26,8 @@ from shared.messaging.connection import HEARTBEAT_S
 
 CONNECT_TIMEOUT_S = 10
 CONFIRM_TIMEOUT_S = 60
+# How soon a wait takes notice that it has to be short (a signal does not interrupt it).
+LOOK_EVERY_S = 1.0
 # pika encodes a whole message before it sends any of it, so these leave the connection as it was.
 _CANNOT_BE_ENCODED = (ShortStringTooLong, UnsupportedAMQPFieldException, struct.error, ValueError)
 
@@ -62,6 +65,11 @@ class PipelinedChannel:
         self._in_flight: dict[int, int] = {}
         self._ids: dict[str, int] = {}
         self._window = Window()
+        self._latest = math.inf
+
+    def hurry(self, seconds: float) -> None:
+        """Whoever waits is to end: no wait lasts longer than so long from now. Safe in a signal handler."""
+        self._latest = time.monotonic() + seconds
 
     def connect(self) -> None:
         """Raises BrokerUnavailable when no node of the broker is ready within CONNECT_TIMEOUT_S each."""
@@ -172,21 +180,21 @@ class PipelinedChannel:
     def _run_until(self, done: Callable[[], bool], seconds: float, *, timeout_is_error: bool = True) -> None:
         loop = self._connection.ioloop
         deadline = time.monotonic() + seconds
-        # poll() waits as long as its next timer; this one makes it come back in time.
-        timer = loop.call_later(seconds, lambda: None)
+        # poll() waits as long as its next timer.
+        look_up = _Regularly(loop, min(seconds, LOOK_EVERY_S))
         try:
             while not done():
                 if self._failure is not None:
                     raise self._broken(self._failure)
-                if time.monotonic() >= deadline:
+                if time.monotonic() >= min(deadline, self._latest):
                     if timeout_is_error:
-                        raise self._broken(TimeoutError(f"no answer in {seconds} s"))
+                        raise self._broken(TimeoutError(f"no answer in {seconds} s, or until this process ends"))
                     return
                 loop.poll()
                 loop.process_timeouts()
         finally:
             if self._connection is not None:
-                loop.remove_timeout(timer)
+                look_up.end()
 
     def _failed(self, error: BaseException) -> None:
         self._failure = error
@@ -215,3 +223,17 @@ class PipelinedChannel:
     @property
     def is_open(self) -> bool:
         return self._channel is not None and self._failure is None
+
+
+class _Regularly:
+    """A timer of pika's loop that comes again and does nothing, until :meth:`end`."""
+
+    def __init__(self, loop: Any, seconds: float) -> None:
+        self._loop, self._seconds = loop, seconds
+        self._begin()
+
+    def _begin(self) -> None:
+        self._timer = self._loop.call_later(self._seconds, self._begin)
+
+    def end(self) -> None:
+        self._loop.remove_timeout(self._timer)

@@ -114,6 +114,23 @@ def test_tags_go_on_counting_and_windows_do_not_mix(publisher: PipelinedPublishe
     assert broker.frames == []
 
 
+def test_a_process_that_is_to_end_does_not_wait_for_what_a_silent_broker_has_not_confirmed(
+    publisher: PipelinedPublisher,
+) -> None:
+    """Given it is told so while it waits, then the window is given up and the connection with it: another publishes."""
+    broker = Broker(publisher, [])
+    looked: list[None] = []
+
+    def silence() -> None:
+        looked.append(None)
+        publisher.hurry(0)
+
+    broker.poll = silence  # type: ignore[method-assign]
+    with pytest.raises(BrokerUnavailable):
+        publisher.publish([a_row(1)])
+    assert (len(looked), publisher.is_open) == (1, False)
+
+
 def test_an_event_nobody_consumes_need_not_arrive_anywhere(publisher: PipelinedPublisher) -> None:
     broker = Broker(publisher, [ack(2, multiple=True)])
     publisher.publish([a_row(1), a_row(2, "ORDER_CONFIRMED")])
