@@ -6,11 +6,13 @@ ORDERSAGA_STACK: that one is set by people in their shells, and would mark the s
 """
 
 import errno
+import math
 import os
 import pwd
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -28,6 +30,8 @@ _LOG_SHORTENED_AT_BYTES = 100 * 1024 * 1024
 _COPIED_BYTES = 1024 * 1024
 # epmd is one daemon for all Erlang nodes of the machine; it inherits the marker of the node that started it.
 _SHARED_PROGRAMS = frozenset({"epmd"})
+# In /proc/<pid>/stat, counted from the state letter: ticks from the machine's start to the process's.
+_STARTED = 19
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,6 +224,13 @@ def _status(pid: int) -> list[str]:
 def _parent(pid: int) -> int:
     status = _status(pid)
     return int(status[1]) if status else 0
+
+
+def age_s(pid: int) -> float:
+    """For how long the process has been there; 0 when it is gone."""
+    status = _status(pid)
+    began_s = int(status[_STARTED]) / os.sysconf("SC_CLK_TCK") if status else math.inf
+    return max(time.clock_gettime(time.CLOCK_BOOTTIME) - began_s, 0.0)
 
 
 def is_alive(pid: int) -> bool:

@@ -73,7 +73,7 @@ def conclude_soak(soaked: Soaked, seed: int, took_s: float) -> None:
         table.add_column(title, justify="right")
     for one in soaked.trends:
         verdict = "[bold red]growing[/]" if one.is_growing else "flat"
-        table.add_row(one.of, one.kind, f"{one.second_quarter:.1f}", f"{one.last_quarter:.1f}", verdict)
+        table.add_row(one.of, one.kind, f"{one.earlier:.1f}", f"{one.later:.1f}", verdict)
     console.print(table)
     for complaint in soaked.complaints:
         console.print(f"[bold red]✗[/] {escape(complaint)}")

@@ -15,9 +15,10 @@ import psycopg2
 
 from ops.errors import StackError
 from ops.management import ManagementApi
-from ops.processes import owned_processes
+from ops.processes import age_s, owned_processes
 
 from .fault import Arena
+from .soak_verdict import AGE
 from .strokes import administrator_of
 
 DATABASES = ("order_service", "inventory_service", "payment_service", "psp")
@@ -50,12 +51,16 @@ def sample(arena: Arena) -> list[Figure]:
 def _processes(arena: Arena) -> Iterator[Figure]:
     """Each with its children: the gateway's workers, the broker's helpers, the sessions of PostgreSQL."""
     sums: dict[tuple[str, str], float] = {}
+    ages: dict[str, float] = {}
     for process in owned_processes(arena.stack.folder):
         with suppress(OSError):
             for kind, value in _of(process.pid):
                 sums[process.name, kind] = sums.get((process.name, kind), 0.0) + value
+            ages[process.name] = max(ages.get(process.name, 0.0), age_s(process.pid))
     for (name, kind), value in sums.items():
         yield Figure(of=name, kind=kind, value=value)
+    for name, age in ages.items():
+        yield Figure(of=name, kind=AGE, value=age)
 
 
 def _of(pid: int) -> list[tuple[str, float]]:

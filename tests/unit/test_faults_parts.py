@@ -12,7 +12,7 @@ from tests.faults.ledger import Ledger
 from tests.faults.letters import ExpectedLetters
 from tests.faults.seeding import QUICK as QUICK_ERRORS
 from tests.faults.seeding import SEEDED
-from tests.faults.soak_verdict import SLACK, trends
+from tests.faults.soak_verdict import AGE, SLACK, trends
 from tests.faults.wishes import Shelf, another_body, next_wish
 from tests.harness.broker import DeadLetter
 
@@ -107,6 +107,24 @@ def test_what_rises_in_the_last_quarter_is_growing_and_what_rose_at_first_is_not
     warming_up = [50.0] * 10 + [120.0] * 50
     found = trends({("a", "rss_mb"): _course(climbing), ("b", "rss_mb"): _course(warming_up)}, took_s=60)
     assert {trend.of: trend.is_growing for trend in found} == {"a": True, "b": False}
+
+
+def test_a_process_that_was_killed_is_judged_by_what_it_needs_when_it_is_warm() -> None:
+    """Given two that need more for a quarter of an hour after each start, one of which then goes on rising."""
+    ages = [*range(10), *range(50)]
+    samples = {
+        ("flat", "rss_mb"): _course([150.0 + 10 * min(age, 15) for age in ages]),
+        ("leaks", "rss_mb"): _course([150.0 + 10 * age for age in ages]),
+        ("dies every ten minutes", "rss_mb"): _course([150.0 + 10 * (at % 10) for at in range(60)]),
+        ("leaks on disk", "rss_mb"): _course([150.0 + 10 * (at % 10) + 3 * at for at in range(60)]),
+        **{(of, AGE): _course([float(age) for age in ages]) for of in ("flat", "leaks")},
+        **{
+            (of, AGE): _course([float(at % 10) for at in range(60)])
+            for of in ("dies every ten minutes", "leaks on disk")
+        },
+    }
+    found = {trend.of: trend.is_growing for trend in trends(samples, took_s=60)}
+    assert found == {"flat": False, "leaks": True, "dies every ten minutes": False, "leaks on disk": True}
 
 
 def test_every_figure_but_rows_is_judged() -> None:

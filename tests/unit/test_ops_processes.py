@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from ops.errors import StackError
 from ops.following import show
 from ops.ports import PortChooser, choose_ports
 from ops.postgres import find_postmaster
-from ops.processes import is_alive, owned_processes, rotate, run_once, shorten
+from ops.processes import age_s, is_alive, owned_processes, rotate, run_once, shorten
 from ops.waiting import Waiter
 
 
@@ -88,6 +89,17 @@ def test_strangers_are_never_taken_for_our_processes(tmp_path: Path) -> None:
     # A pid file of a crashed server whose number now belongs to somebody else: to us.
     (tmp_path / "postmaster.pid").write_text(f"{os.getpid()}\n{tmp_path}\n")
     assert find_postmaster(tmp_path) is None
+
+
+def test_the_age_of_a_process_counts_from_its_own_start() -> None:
+    """Given one that is born now, then it is younger than this one by what this one had lived before."""
+    before_s = age_s(os.getpid())
+    with subprocess.Popen(["sleep", "60"]) as child:
+        ages = age_s(os.getpid()), age_s(child.pid)
+        child.kill()
+    assert before_s > 0
+    assert ages[0] - ages[1] == pytest.approx(before_s, abs=5)
+    assert age_s(child.pid) == 0
 
 
 def test_a_small_log_is_kept_and_a_big_one_put_aside(tmp_path: Path) -> None:
