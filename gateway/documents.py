@@ -203,6 +203,7 @@ class Movement(Document):
     deltaOnHand = fields.Integer(required=True)
     deltaReserved = fields.Integer(required=True)
     reservationId = fields.String(allow_none=True, metadata={"description": "Of an order: the order's id"})
+    reservationKind = fields.String(allow_none=True, metadata={"enum": ["order", "manual", None]})
     generation = fields.Integer(allow_none=True)
     eventId = maybe_text()
     reason = fields.String(allow_none=True, metadata={"description": "What was given with a correction by hand"})

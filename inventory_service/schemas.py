@@ -322,6 +322,7 @@ class MovementView(PayloadSchema):
     delta_on_hand = fields.Integer(data_key="deltaOnHand")
     delta_reserved = fields.Integer(data_key="deltaReserved")
     order_id = fields.UUID(data_key="reservationId")
+    reservation_kind = fields.String(data_key="reservationKind")
     generation = fields.Integer()
     event_id = fields.UUID(data_key="eventId")
     reason = fields.String()

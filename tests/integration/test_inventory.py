@@ -270,7 +270,8 @@ class TestReturns:
         assert databases.query(SERVICE, statement, item)[0] == (cause, "c-7")
         [movement] = warehouse.call("list_movements", item=item, limit=1)["movements"]
         assert (movement["kind"], movement["deltaOnHand"], movement["deltaReserved"]) == ("returned", 2, 0)
-        assert (movement["reservationId"], movement["eventId"]) == (shipped, cause)
+        assert (movement["reservationId"], movement["reservationKind"]) == (shipped, "order")
+        assert movement["eventId"] == cause
 
     def test_without_restock_nothing_moves(self, warehouse: Warehouse, item: str, shipped: str) -> None:
         warehouse.tell("ORDER_RETURNED", _returned(shipped, item, 2, restock=False))
@@ -593,6 +594,7 @@ class TestLists:
         movements = self._pages(warehouse, "list_movements", "movements", item=item)
         assert [m["kind"] for m in movements] == ["adjusted", "reserved", "initial"]
         assert [m["reservationId"] for m in movements] == [None, hold, None]
+        assert [m["reservationKind"] for m in movements] == [None, "manual", None]
         assert [m["reason"] for m in movements] == ["counted", None, None]
         assert {m["item"] for m in movements} == {item}
 

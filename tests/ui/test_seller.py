@@ -86,6 +86,19 @@ class TestProducts:
         product = gateway.get(f"/products/{item}")
         assert (product["price"], product["requiresApproval"], product["onHand"]) == ("13.90", True, 17)
 
+    def test_a_movement_leads_to_its_order_and_a_hold_by_hand_to_nothing(self, gateway: Gateway, seller: Page) -> None:
+        item = gateway.product(5)
+        _, hold = gateway.post("/inventory/reserve", {"items": [{"item": item, "quantity": 2}]})
+        order_id = gateway.order(item)
+        gateway.ended(order_id, "CONFIRMED")
+
+        seller.goto(f"/seller/products/{item}/movements")
+        by_order, by_hand, _ = seller.locator("tbody tr").all()
+        expect(by_hand.locator("code")).to_have_attribute("title", hold["id"])
+        expect(by_hand.get_by_role("link")).to_have_count(0)
+        by_order.get_by_role("link").click()
+        expect(seller).to_have_url(re.compile(f"/orders/{order_id}$"))
+
     def test_what_is_not_right_is_marked_and_the_rest_is_kept(self, gateway: Gateway, seller: Page) -> None:
         taken = gateway.product(1)
         seller.goto("/seller/products/new")
