@@ -74,8 +74,12 @@ class Connector:
         return ConnectorState(what=what, has_broker=self._publisher.is_open, silent_s=silent_s)
 
     def stop(self) -> None:
-        """Have :meth:`run` return. From any thread, and from a signal handler."""
+        """Finish the window in hand, if the broker confirms it soon, and have :meth:`run` return.
+
+        From any thread, and from a signal handler.
+        """
         self._is_stopping = True
+        self._publisher.hurry()
         self._stop_engine()
 
     def carry_out(self, command: str) -> None:

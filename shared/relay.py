@@ -38,8 +38,6 @@ log = get_logger(__name__)
 GATHER_S = 0.1
 PURGE_EVERY_S = 60.0
 PAUSED_S = 0.2
-# Shorter than a process has to end: what is not confirmed by then is published again by whoever comes next.
-ENDING_S = 8.0
 ELECTION_LOCK = 0x0BB0  # one per database, so the same number serves every service
 
 
@@ -55,7 +53,7 @@ class Publisher(Protocol):
 
     def wait(self, seconds: float, wake_up: Any = None) -> None: ...
 
-    def hurry(self, seconds: float) -> None: ...
+    def hurry(self) -> None: ...
 
     def close(self) -> None: ...
 
@@ -114,7 +112,7 @@ class Relay(ElectedLoop):
     def stop(self) -> None:
         """Finish the window in hand, if the broker confirms it soon, and return from :meth:`run`."""
         super().stop()
-        self._publisher.hurry(ENDING_S)
+        self._publisher.hurry()
 
     def run(self) -> None:
         super().run()

@@ -26,6 +26,8 @@ from shared.messaging.connection import HEARTBEAT_S
 
 CONNECT_TIMEOUT_S = 10
 CONFIRM_TIMEOUT_S = 60
+# Shorter than a process has to end: what is not confirmed by then is published again by whoever comes next.
+ENDING_S = 8.0
 # How soon a wait takes notice that it has to be short (a signal does not interrupt it).
 LOOK_EVERY_S = 1.0
 # pika encodes a whole message before it sends any of it, so these leave the connection as it was.
@@ -67,7 +69,7 @@ class PipelinedChannel:
         self._window = Window()
         self._latest = math.inf
 
-    def hurry(self, seconds: float) -> None:
+    def hurry(self, seconds: float = ENDING_S) -> None:
         """Whoever waits is to end: no wait lasts longer than so long from now. Safe in a signal handler."""
         self._latest = time.monotonic() + seconds
 

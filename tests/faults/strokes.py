@@ -176,12 +176,12 @@ def rush_for_stock(arena: Arena, seconds: float, rounds: int) -> int:
         with frozen(arena.stack, replicas):
             time.sleep(seconds)
             _lock_stock(connection, hot)
-        for _ in range(rounds):
+        for left in reversed(range(rounds)):
             together += holds_within(lambda: _waiting(watching) >= 2, timeout_s=_TWO_WAIT_S, pause_s=0.02)
             time.sleep(_ALL_WAIT_S)
             connection.rollback()
-            _lock_stock(connection, hot)
-        connection.rollback()
+            if left:
+                _lock_stock(connection, hot)
     arena.say(f"in {together} of {rounds} rounds two transactions waited for them")
     if not together:
         raise DidNotHappen("no two transactions waited for the same stock")

@@ -194,12 +194,19 @@ class FakeEngine:
 
 
 class FakeChannel:
-    """Takes PipelinedChannel's place: each publish meets the next of the answers, and succeeds without one."""
+    """Takes PipelinedChannel's place: each publish meets the next of the answers, and succeeds without one.
+
+    The answer None is a broker that says nothing, until whoever waits for it is told to hurry.
+    """
 
     def __init__(self, answers: list[Any]) -> None:
         self.answers = answers
         self.sent: list[list[str]] = []
         self.is_open = False
+        self._has_to_hurry = threading.Event()
+
+    def hurry(self) -> None:
+        self._has_to_hurry.set()
 
     def connect(self) -> None:
         self.is_open = True
@@ -210,6 +217,9 @@ class FakeChannel:
     def publish_all(self, all_of: Sequence[Message]) -> Window:
         self.sent.append([message.properties.message_id.split(":")[1] for message in all_of])
         answer = self.answers.pop(0) if self.answers else Window()
+        if answer is None:
+            assert self._has_to_hurry.wait(20)
+            answer = BrokerUnavailable("no confirm")
         if isinstance(answer, Exception):
             self.is_open = False
             raise answer
@@ -296,6 +306,13 @@ class TestConnector:
         assert probes_of(played.connector).ready().is_good is False
         assert probes_of(played.connector).live().is_good is True
         played.connector.stop()
+
+    def test_beside_a_broker_that_stands_still_it_can_be_ended(self, scene: Any) -> None:
+        """Given a window that is never confirmed, then the end of the connector is the end of the wait for it."""
+        played = scene([[a_change(1)]], [None])
+        wait_until(lambda: played.channel.sent, "it waits for the broker")
+        played.stop()
+        assert played.channel.sent == [["1"]]
 
 
 def test_sizes_and_states_for_people_and_scripts() -> None:
