@@ -61,6 +61,7 @@ def dead_orders(gateway: Gateway, page: Page, item: str, number: int) -> list[st
         ids.append(gateway.order(item, 1))
         wait_until(lambda known=known: depth(gateway) > known or is_confirmed(gateway, ids[-1]), "it went either way")
     end_trouble(page)
+    wait_until(lambda: not gateway.get("/admin/health").get("chaos"), "no service has it in hand any more")
     return ids
 
 
