@@ -7,7 +7,7 @@
 BIN := .venv/bin
 READY := .venv/.complete
 ORDERSAGA := $(BIN)/ordersaga
-PACKAGES := order_service inventory_service payment_service finance_service gateway shared cdc ops benchmarks
+PACKAGES := order_service inventory_service payment_service finance_service gateway shared cdc ops benchmarks scripts
 COMPILE := $(BIN)/pip-compile --quiet --allow-unsafe --generate-hashes --no-emit-find-links --no-emit-index-url --strip-extras
 # Modules side by side, each worker with a broker and databases of its own; a module's tests stay together, in order.
 WORKERS ?= 2
