@@ -1,7 +1,7 @@
 """Owns: `ordersaga finance`: revenue on a screen, how old it is, whether the ledger agrees. Must not know: any figure.
 
 Exit codes: 0 the ledger agrees, or what differs is on its way; 5 it really differs, or orders do not fit their money;
-6 nothing can be said, because the view is stale, not whole, or one of the two does not answer.
+6 nothing can be said, because the view is stale or not whole, or the ledger does not answer. Without a view: 1.
 """
 
 from __future__ import annotations

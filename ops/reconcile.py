@@ -57,7 +57,7 @@ def command(
 ) -> None:
     """Compare what the services and the provider's book say of orders, money and stock.
 
-    Nothing counts that changed within the last S seconds (--quiet): it is waited for. Exit code 1: something differs.
+    Nothing counts that changed within the last S seconds (--quiet): it is waited for. Exit code 5: something differs.
     """
     if also and not (repairs and order_ids):
         raise click.UsageError("--also goes with --order and --repair: such a repair is for who has looked")

@@ -54,6 +54,8 @@ def rehearse(
     with ExitStack() as open_:
         open_.enter_context(_interrupted_by_sigterm())
         house = open_.enter_context(rehearsal.house(stack, external, audience.say))
+        # Before settings are changed: that restarts every process.
+        _refuse_where_it_cannot_begin(house)
         open_.enter_context(_settings(house, external, rehearsal.settings(options)))
         report = _played(rehearsal, house, external, options, audience, open_, began_s)
     audience.closing(report)
@@ -109,11 +111,7 @@ def _prepared(
     teller: Teller,
 ) -> Play:
     environment = house.environment()
-    if "PSP_URL" not in environment:
-        raise StackError("the payment simulator does not run here", hint="start everything with `ordersaga up`")
     client = client_of(environment)
-    operator = OperatorClient(client)
-    _refuse_other_trouble(operator)
     return Play(
         name=rehearsal.name,
         client=client,
@@ -121,15 +119,18 @@ def _prepared(
         options=options,
         environment=environment,
         external=external,
-        operator=operator,
+        operator=OperatorClient(client),
         books=books,
         teller=teller,
     )
 
 
-def _refuse_other_trouble(operator: OperatorClient) -> None:
+def _refuse_where_it_cannot_begin(house: Stack) -> None:
     """With somebody else's trouble beside it, nobody could say what came of which."""
-    on = operator.get("/admin/chaos")["switches"]
+    environment = house.environment()
+    if "PSP_URL" not in environment:
+        raise StackError("the payment simulator does not run here", hint="start everything with `ordersaga up`")
+    on = OperatorClient(client_of(environment)).get("/admin/chaos")["switches"]
     if on:
         words = ", ".join(f"{switch['kind']} of {switch['target']}" for switch in on)
         raise StackError(f"somebody makes trouble already: {words}", hint="wait for its end, or `ordersaga chaos off`")

@@ -126,6 +126,23 @@ def test_schema_drift(gateway: Gateway, stack: Stack) -> None:
     assert gateway.get("/admin/dead-letters")["depth"] == 0
 
 
+def test_beside_somebody_elses_trouble_it_does_not_begin(gateway: Gateway, stack: Stack) -> None:
+    """Given a switch that is on, then a scenario with settings of its own refuses before it restarts anything."""
+    trouble = {"kind": "relay_pause", "target": "payment_service", "note": "a test", "durationS": 600}
+    assert gateway.call("POST", "/admin/chaos", trouble)[0] == 200
+    before = {process.name: process.pid for process in stack.processes()}
+    try:
+        result = CliRunner().invoke(main, ["--stack", str(stack.folder), "scenario", "psp_timeout", "--short"])
+    finally:
+        assert gateway.call("DELETE", "/admin/chaos")[0] == 200
+
+    assert (result.exit_code, "somebody makes trouble already: relay_pause of payment_service" in result.stderr) == (
+        1,
+        True,
+    )
+    assert {process.name: process.pid for process in stack.processes()} == before
+
+
 def test_a_wrong_foretelling_is_found_out(gateway: Gateway, stack: Stack) -> None:
     """Given one that foretells hurt where there is none, then it ends with 1 and says what was seen."""
     wrong = command_of(replace(SHORTAGE, foretold=Ending.HURTS))

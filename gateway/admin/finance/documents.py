@@ -54,7 +54,7 @@ class Day(fields.String):
 
 FinanceQuery = ma.Schema.from_dict(
     {
-        "from": Day(description="The first day of UTC; without it 30 days before the last"),
+        "from": Day(description="The first day of UTC; without it the 30 days that end with the last"),
         "to": Day(description="The last day, included; without it today"),
         "seller": Text(max_length=64),
         "currency": currency(required=False),
