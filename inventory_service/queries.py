@@ -284,7 +284,7 @@ from json_to_recordset(cast(:rows as json)) as r(
 
 _MOVEMENTS = text("""
 select m.id, m.item, m.kind, m.delta_on_hand, m.delta_reserved, m.order_id, m.generation, m.event_id, m.reason, m.at,
-    case when m.order_id is not null then case when s.manual then 'manual' else 'order' end end as reservation_kind
+    case when s.manual then 'manual' when m.order_id is not null then 'order' end as reservation_kind
 from stock_movements m left join sagas s using (order_id)
 where m.item = :item and (cast(:before as bigint) is null or m.id < cast(:before as bigint))
 order by m.id desc limit :limit

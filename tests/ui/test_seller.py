@@ -94,7 +94,7 @@ class TestProducts:
 
         seller.goto(f"/seller/products/{item}/movements")
         by_order, by_hand, _ = seller.locator("tbody tr").all()
-        expect(by_hand.locator("code")).to_have_attribute("title", hold["id"])
+        expect(by_hand.locator("[data-copy]")).to_have_attribute("data-copy", hold["id"])
         expect(by_hand.get_by_role("link")).to_have_count(0)
         by_order.get_by_role("link").click()
         expect(seller).to_have_url(re.compile(f"/orders/{order_id}$"))
