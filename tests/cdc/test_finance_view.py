@@ -52,6 +52,11 @@ def agrees(view: Mapping[str, Any]) -> bool:
     return view["reconciliation"]["verdict"] == "agrees" and not view["isStale"]
 
 
+def fits(view: Mapping[str, Any]) -> bool:
+    """All rows of every order are told: none differs, not even for now."""
+    return not view["differences"]["orders"]
+
+
 def ledger(databases: Databases) -> dict[str, Decimal]:
     [(captured, refunded)] = databases.query(
         "payment_service",
@@ -63,8 +68,9 @@ def ledger(databases: Databases) -> dict[str, Decimal]:
 
 
 def sums(view: Mapping[str, Any]) -> dict[str, Decimal]:
-    [total] = view["totals"]
-    return {name: Decimal(total[name]) for name in ("captured", "refunded")}
+    """Of all currencies; nothing while nothing is told."""
+    totals = view["totals"]
+    return {name: sum((Decimal(total[name]) for total in totals), Decimal()) for name in ("captured", "refunded")}
 
 
 def test_agrees_with_the_ledger_also_after_pauses_and_kills(
@@ -81,11 +87,11 @@ def test_agrees_with_the_ledger_also_after_pauses_and_kills(
     gateway.ended(gone["id"], "CANCELLED")
     wait_until(lambda: ledger(databases) == {"captured": 30, "refunded": Decimal("12.50")}, "all money has moved")
 
-    view = told(gateway, lambda v: agrees(v) and bool(v["rows"]) and sums(v) == ledger(databases), "the view agrees")
+    # The sums come from some tables, what does not fit from others: one transaction may be told in two batches.
+    view = told(gateway, lambda v: agrees(v) and sums(v) == ledger(databases) and fits(v), "the view agrees")
     [row] = view["rows"]
     assert (row["sellerId"], row["standingOrders"], row["placedOrders"]) == (SHOP, 2, 3)
     assert (row["ordered"], row["orderedCaptured"], row["net"]) == ("20.00", "20.00", "17.50")
-    assert view["differences"]["orders"] == []
     assert exit_code(view) == 0
 
     # Nothing is captured any more.
