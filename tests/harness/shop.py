@@ -71,7 +71,7 @@ class Shop:
                     raise
             return bool(ids)
 
-        wait_until(placed, "the order is accepted", timeout_s=60)
+        wait_until(placed, "the order is accepted", timeout_s=120)
         return ids[0]
 
     def order(self, order_id: str) -> dict[str, Any]:
@@ -90,7 +90,7 @@ class Shop:
         wait_until(lambda: self.status(order_id) == wanted, f"order {order_id} is {wanted}: {self.status(order_id)}")
         return self.order(order_id)
 
-    def wait_until_all_ended(self, *, timeout_s: float = 60.0) -> None:
+    def wait_until_all_ended(self, *, timeout_s: float = 120.0) -> None:
         def nothing_open() -> bool:
             return self._databases.value("order_service", ENDED) == 0 and self._databases.unpublished() == 0
 

@@ -105,7 +105,7 @@ def test_the_same_trouble_is_one_switch(rpc: RpcClient, set_chaos: Set) -> None:
 
 def test_ends_by_itself(rpc: RpcClient, set_chaos: Set, databases: Databases) -> None:
     """Given a short one, then at its end it is off everywhere, and nobody did it."""
-    switch = set_chaos("consumer_duplicate", "order_service", duration_s=3)
+    switch = set_chaos("consumer_duplicate", "order_service", duration_s=10)
     wait_until(lambda: marks(rpc, "order_service") == [], "it is off")
     assert rpc.call("order_service", "list_chaos", caller=OPERATOR) == []
     over = "select until <= clock_timestamp() from chaos_switches where id = %s"
@@ -142,7 +142,7 @@ class TestConsumers:
         before = deliveries(stack_environment, QUEUE, "redeliver")
         set_chaos("consumer_drop_ack", "inventory_service")
         shop.wait_for(shop.place(item), "CONFIRMED")
-        assert acted(only(processes, "inventory_service"), "consumer_drop_ack")
+        wait_until(lambda: acted(only(processes, "inventory_service"), "consumer_drop_ack"), "it dropped one")
         wait_until(lambda: deliveries(stack_environment, QUEUE, "redeliver") > before, "it was delivered again")
         assert shop.stock(item) == (10, 1)
 
@@ -212,7 +212,7 @@ class TestRelay:
         standby = processes.start("order_service", "relay", **SETTINGS, **relay_settings)
         stands_by = "select count(*) from pg_stat_activity where query like 'select pg_try_advisory_lock%%'"
         wait_until(lambda: databases.value("order_service", stands_by), "the standby stands by")
-        set_chaos("relay_pause", "order_service", None, duration_s=5)
+        set_chaos("relay_pause", "order_service", None, duration_s=15)
         wait_until(lambda: '"relay_paused"' in relay.output(), "the relay pauses")
         order_id = shop.place(item)
         wait_until(lambda: '"relay_resumed"' in relay.output(), "the relay goes on")

@@ -22,10 +22,11 @@ SERVICES = ("order_service", "inventory_service", "payment_service")
 def services(processes: Processes) -> None:
     processes.start_saga(
         SERVICES,
-        PENDING_DEADLINE_S="2",
+        # Far apart: who is to be first must be so on a busy machine too.
+        PENDING_DEADLINE_S="12",
         RESERVATION_TTL_S="3",
-        MANUAL_PAYMENT_TTL_S="2",
-        RESERVED_GRACE_S="1",
+        MANUAL_PAYMENT_TTL_S="8",
+        RESERVED_GRACE_S="10",
         PSP_LIMIT_S="1",
     )
 

@@ -52,7 +52,7 @@ class Customers:
 
     def wait_for_more(self, count: int = 15) -> None:
         wanted = len(self.accepted) + count
-        wait_until(lambda: self.errors or len(self.accepted) >= wanted, "more orders are accepted", timeout_s=60)
+        wait_until(lambda: self.errors or len(self.accepted) >= wanted, "more orders are accepted", timeout_s=150)
 
     @contextmanager
     def buying(self) -> Iterator[None]:
@@ -65,7 +65,7 @@ class Customers:
         finally:
             self._enough.set()
             for thread in self._threads:
-                thread.join(90)
+                thread.join(180)
         assert self.errors == []
 
 

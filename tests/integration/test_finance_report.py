@@ -22,7 +22,7 @@ from shared.errors import Forbidden, InvalidRequest
 pytestmark = pytest.mark.integration
 
 MARCH: dict[str, Any] = {"since": "2026-02-28", "until": "2026-05-31"}
-STALE_AFTER_S = 60
+STALE_AFTER_S = 600
 Ask = Callable[..., Any]
 
 

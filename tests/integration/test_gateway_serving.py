@@ -29,7 +29,7 @@ NO_BROKER = "amqp://127.0.0.1:1/"
 # More than a gateway has threads, in all its workers together.
 CROWD = 130
 DEADLINE_S = 30.0
-SOON_S = 5.0
+SOON_S = 10.0
 ORDER_ID = "0190b4e2-7a3c-7c51-9d1e-3f6a1b2c4d5e"
 ALIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 BEGINNING = (
@@ -106,7 +106,10 @@ def running(amqp_uri: str, *, stderr: int | None = None, **environment: str) -> 
     process = start_gateway(amqp_uri, stderr, GATEWAY_PORT="", **environment)
     with contextlib.ExitStack() as closing:
         try:
-            yield Clients(process, closing)
+            clients = Clients(process, closing)
+            # It says that it listens before its workers are at work.
+            clients.get("/metrics")
+            yield clients
         finally:
             closing.close()
             process.terminate()
