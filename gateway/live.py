@@ -149,6 +149,8 @@ class EventStream:
         while not self._must_end():
             if (news := self._stream.next_news(LOOK_UP_EVERY_S)) is not None:
                 return self._messages(news)
+            if message := self._without_news():
+                return message
             if time.monotonic() >= quiet_until_s:
                 return _KEEP_ALIVE
         raise StopIteration
@@ -159,6 +161,10 @@ class EventStream:
 
     def close(self) -> None:
         self._feed.close(self._stream)
+
+    def _without_news(self) -> bytes:
+        """What is to be said although nothing happened; empty: nothing."""
+        return b""
 
     def _messages(self, news: News) -> bytes:
         messages = [_message("timeline", _without_seq(event), id_=event["seq"]) for event in news.events]

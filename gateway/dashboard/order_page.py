@@ -16,7 +16,7 @@ from flask import Response, copy_current_request_context, render_template, reque
 from gateway.access import EVERY_ROLE, caller
 from gateway.dashboard.diagram import draw
 from gateway.dashboard.pages import PageBlueprint, done, posted_key, render
-from gateway.dashboard.saga_stream import saga_stream
+from gateway.dashboard.saga_stream import Piece, saga_stream
 from gateway.dashboard.tables import csv_response, wants_csv
 from gateway.expansion import expanded_if_possible
 from gateway.paths import as_order_id
@@ -55,9 +55,10 @@ def follow(order_id: str) -> Response:
     id_, who = as_order_id(order_id), caller()
 
     @copy_current_request_context
-    def piece() -> str:
+    def piece() -> Piece:
         order = _order(id_, who)
-        return render_template("_order_live.html", idempotency_key=str(uuid4()), **_values(order, who))
+        html = render_template("_order_live.html", idempotency_key=str(uuid4()), **_values(order, who))
+        return Piece(html=html, silent=order["silent"])
 
     return saga_stream(id_, piece)
 

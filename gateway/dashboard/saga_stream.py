@@ -2,12 +2,15 @@
 
 Owns: when a piece is sent, and how it looks on the wire. Must not know: what the piece shows.
 
-Each message is the whole live part as it is now: whoever missed some has missed nothing.
+Each message is the whole live part as it is now: whoever missed some has missed nothing. One in which a service did not
+have its say is drawn again until it has: no news may come that would bring the rest.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from flask import Response, request
@@ -21,10 +24,19 @@ from shared.logs import get_logger
 
 log = get_logger(__name__)
 
+AGAIN_AFTER_S = 2.0
 _END = b"event: end\ndata: over\n\n"
 
 
-def saga_stream(order_id: str, piece: Callable[[], str]) -> Response:
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """The live part of the page. ``silent``: services that did not answer, of which it shows what the order knows."""
+
+    html: str
+    silent: tuple[str, ...] = ()
+
+
+def saga_stream(order_id: str, piece: Callable[[], Piece]) -> Response:
     """``piece`` makes the live part, outside this request. Raises what the first question raises."""
     news = first_news(order_id, after=0)
     feed = feed_of_this_process()
@@ -35,21 +47,36 @@ def saga_stream(order_id: str, piece: Callable[[], str]) -> Response:
 
 
 class _Pieces(EventStream):
-    def __init__(self, feed: Any, stream: Any, piece: Callable[[], str], **options: Any) -> None:
+    def __init__(self, feed: Any, stream: Any, piece: Callable[[], Piece], **options: Any) -> None:
         super().__init__(feed, stream, until_whole=True, **options)
         self._piece = piece
+        self._silent: tuple[str, ...] = ()
+        self._again_at_s: float | None = None
+        self._is_last = False
 
     def _messages(self, news: News) -> bytes:
+        self._is_last = news.is_whole
+        return self._drawn() or b": nothing new\n\n"
+
+    def _without_news(self) -> bytes:
+        if self._again_at_s is None or time.monotonic() < self._again_at_s:
+            return b""
+        return self._drawn(unless_silent=self._silent)
+
+    def _drawn(self, unless_silent: tuple[str, ...] | None = None) -> bytes:
+        """Nothing if it cannot be drawn now: the page stays as it is. Nor if the same services are still silent."""
+        self._again_at_s = time.monotonic() + AGAIN_AFTER_S
         try:
-            message = _message(self._piece())
+            piece = self._piece()
         except OrderSagaError as error:
-            # The page stays as it is; the next news brings all of it.
             log.warning("piece_not_made", code=error.code)
-            return b": nothing new\n\n"
-        if news.is_whole:
-            self._is_over = True
-            message += _END
-        return message
+            return b""
+        self._silent = piece.silent
+        if piece.silent:
+            return b"" if piece.silent == unless_silent else _message(piece.html)
+        self._again_at_s = None
+        self._is_over = self._is_last
+        return _message(piece.html) + (_END if self._is_last else b"")
 
 
 def _message(html: str) -> bytes:

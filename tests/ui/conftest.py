@@ -40,8 +40,8 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def gateway(whole_stack: WholeStack, request: pytest.FixtureRequest) -> Gateway:
-    """As in the e2e tests: the whole stack, on top of the infrastructure that is up."""
-    return whole_stack.up(getattr(request.module, "SETTINGS", {}), {})
+    """As in the e2e tests: the whole stack, on top of the infrastructure that is up; a busy one may take its time."""
+    return whole_stack.up({"RPC_TIMEOUT_S": "20", **getattr(request.module, "SETTINGS", {})}, {})
 
 
 @pytest.fixture(scope="module")

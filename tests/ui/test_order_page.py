@@ -108,6 +108,36 @@ class TestWatching:
 
 
 class TestActing:
+    def test_a_question_outlives_the_page_that_is_drawn_anew_under_it(
+        self, gateway: Gateway, item: str, log_in: Any
+    ) -> None:
+        """Given an open question when the live part is drawn anew, then yes is yes if the same is still offered."""
+        order_id = placed(gateway, item)
+        page = log_in(Role.SELLER)
+        page.goto(f"/orders/{order_id}")
+        expect(status(page)).to_have_text("confirmed")
+        page.get_by_label("Tracking").fill("TRACK-2")
+        page.get_by_role("button", name="Ship").click()
+        page.evaluate("""() => {
+            const form = document.querySelector("#saga form.ship"), drawn = form.cloneNode(true);
+            drawn.elements.tracking.value = form.elements.tracking.value;
+            form.replaceWith(drawn);
+        }""")
+        page.get_by_role("button", name="Yes").click()
+        expect(status(page)).to_have_text("fulfilled")
+        expect(page.get_by_text("TRACK-2")).to_be_visible()
+
+    def test_what_is_offered_no_more_is_not_asked_for(self, gateway: Gateway, item: str, log_in: Any) -> None:
+        order_id = placed(gateway, item)
+        page = log_in(Role.USER)
+        page.goto(f"/orders/{order_id}")
+        expect(status(page)).to_have_text("confirmed")
+        page.get_by_role("button", name="Cancel order").click()
+        page.evaluate("""() => document.querySelector("#saga form").remove()""")
+        page.get_by_role("button", name="Yes").click()
+        expect(page.get_by_text("The page has changed meanwhile")).to_be_visible()
+        expect(status(page)).to_have_text("confirmed")
+
     def test_the_customer_cancels_after_saying_yes(self, gateway: Gateway, item: str, log_in: Any) -> None:
         order_id = placed(gateway, item)
         page = log_in(Role.USER)

@@ -62,14 +62,27 @@
     event.preventDefault();
     dialog.querySelector("p").textContent = question;
     dialog.returnValue = "no";
+    const wish = wishOf(form, event.submitter);
     dialog.onclose = () => {
       if (dialog.returnValue !== "yes") return;
-      if (!form.isConnected) return toast("The page has changed meanwhile; look again.", "danger");
-      form.dataset.confirmed = "yes";
-      form.requestSubmit(event.submitter);
+      const [asked, button] = stillOffered(wish) ?? [];
+      if (!asked) return toast("The page has changed meanwhile; look again.", "danger");
+      asked.dataset.confirmed = "yes";
+      asked.requestSubmit(button);
     };
     dialog.showModal();
   });
+  // What a form asks for, whichever drawing of it: the live part of a page may be drawn anew under an open question.
+  const OF_A_DRAWING = ["csrf_token", "idempotency_key"];
+  const wishOf = (form, button) => {
+    const fields = [...new FormData(form)].filter(([name]) => !OF_A_DRAWING.includes(name));
+    return JSON.stringify([form.getAttribute("action"), fields, button?.outerHTML ?? null]);
+  };
+  const stillOffered = (wish) => {
+    for (const form of document.forms)
+      for (const button of [...form.elements, null].filter((each) => !each || each.matches("button:not([type=button])")))
+        if (wishOf(form, button) === wish) return [form, button];
+  };
   // A double click must not look like two orders, even though the key makes one of them.
   document.addEventListener("submit", (event) => {
     if (event.defaultPrevented || event.target.method === "dialog") return;
