@@ -16,9 +16,9 @@ from ops.state import StackState
 from ops.supervision import Supervision
 from ops.waiting import Waiter
 
-_DATABASE_TIMEOUT_S, _BROKER_TIMEOUT_S, _GATEWAY_TIMEOUT_S = 40.0, 90.0, 60.0
-_PSP_TIMEOUT_S = 60.0
-_PROMETHEUS_TIMEOUT_S = 30.0
+_DATABASE_TIMEOUT_S, _BROKER_TIMEOUT_S, _GATEWAY_TIMEOUT_S = 120.0, 180.0, 180.0
+_PSP_TIMEOUT_S = 120.0
+_PROMETHEUS_TIMEOUT_S = 90.0
 _RESTARTS_WITHOUT_HOPE = 5
 
 

@@ -11,7 +11,7 @@ from ops.invariants import Books, OpenWork, open_work, violations
 from ops.waiting import holds_within
 
 _SETTLE_S = 60.0
-_DELIVERY_S = 10.0
+_DELIVERY_S = 60.0
 
 
 class Audit:

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from ops.distribution import percentile
@@ -20,6 +21,7 @@ from shared.identity import Identity
 
 TRY_AGAIN = (0, 429, 503, 504)
 """No answer, or one that says later: the same request with the same key is sent again."""
+_UNDER_WAY = b'"idempotency_key_in_progress"'
 _PAUSE_S = 1.0
 _SHARES = (50.0, 95.0, 99.0, 100.0)
 HEADINGS = ("what", "count", "p50 ms", "p95 ms", "p99 ms", "most ms")
@@ -73,7 +75,7 @@ async def _ask_all(url: str, requests: Sequence[bytes], per_s: float | None, pat
             first_due_s.setdefault(one.request, one.due_s)
             latest[one.request] = one
             tries[one.request] += 1
-        waiting = [one.request for one in sent if one.status in TRY_AGAIN]
+        waiting = [one.request for one in sent if _is_to_be_repeated(one)]
         if time.perf_counter() > deadline_s:
             break
         await asyncio.sleep(_PAUSE_S if waiting else 0)
@@ -86,6 +88,11 @@ async def _ask_all(url: str, requests: Sequence[bytes], per_s: float | None, pat
         )
         for request in requests
     ]
+
+
+def _is_to_be_repeated(one: Sent) -> bool:
+    """Repeated after no answer came, the first one may still be under way."""
+    return one.status in TRY_AGAIN or (one.status == HTTPStatus.CONFLICT and _UNDER_WAY in one.body)
 
 
 def statuses(granted: Sequence[Granted]) -> dict[str, int]:

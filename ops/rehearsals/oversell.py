@@ -153,10 +153,10 @@ REHEARSAL = Rehearsal(
     play=play,
     options=(
         Option(
-            name="ttl", usual=120, short=12, least=10, most=3600, meaning="Seconds that stock is held for a payment."
+            name="ttl", usual=120, short=20, least=10, most=3600, meaning="Seconds that stock is held for a payment."
         ),
         Option(
-            name="apart", usual=20, short=9, least=3, most=300, meaning="Seconds between the two groups of early ones."
+            name="apart", usual=20, short=14, least=3, most=300, meaning="Seconds between the two groups of early ones."
         ),
         Option(name="units", usual=5, short=2, least=1, most=100, meaning="Units of each item.", is_whole=True),
     ),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -89,13 +89,24 @@ class Play(Script):
         """A chaos switch, in force within the block. It would end by itself, whatever happens to us."""
         share = {} if amount is None else {"amount": amount}
         wanted = {"kind": kind, "target": target, "durationS": at_most_s, "note": _NOTE, **share}
-        switch = self.operator.post("/admin/chaos", wanted)
+        switch: Mapping[str, Any] | None = None
         try:
+            switch = self.operator.post("/admin/chaos", wanted)
             self.until(lambda: self._bites(kind, target), f"{kind} of {target} bites")
             self.step(f"chaos on: {kind} of {target}")
             yield
         finally:
-            self._switch_off(switch)
+            # Interrupted before the answer came, it may be on all the same.
+            for on in [switch] if switch else self._ours(kind, target):
+                self._switch_off(on)
+
+    def _ours(self, kind: str, target: str) -> list[Mapping[str, Any]]:
+        """Switches of rehearsals for this; none if nobody can tell."""
+        with suppress(StackError):
+            switches = self.operator.get("/admin/chaos")["switches"]
+            ours = (kind, target, _NOTE)
+            return [switch for switch in switches if (switch["kind"], switch["target"], switch["note"]) == ours]
+        return []
 
     def _switch_off(self, switch: Mapping[str, Any]) -> None:
         words = f"{switch['kind']} of {switch['target']}"

@@ -114,7 +114,7 @@ REHEARSAL = Rehearsal(
         Option(
             name="limit",
             usual=_USUAL_LIMIT_S,
-            short=4,
+            short=8,
             least=2,
             most=120,
             meaning="Seconds the provider is given in all; other than 30 restarts processes with PSP_LIMIT_S.",
@@ -122,7 +122,7 @@ REHEARSAL = Rehearsal(
         Option(
             name="answer-after",
             usual=35,
-            short=7,
+            short=16,
             least=0,
             most=300,
             meaning="Seconds until the late answer comes; 0: it never does.",

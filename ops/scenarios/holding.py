@@ -35,7 +35,7 @@ def committed(script: Script) -> None:
 
 def expired(script: Script) -> None:
     item = script.product()
-    hold = script.ask("/inventory/reserve", _hold(item, 4, ttlSeconds=4)).body
+    hold = script.ask("/inventory/reserve", _hold(item, 4, ttlSeconds=10)).body
     script.expect_stock(item, 10, 4)
     script.until(lambda: _status(script, hold) == "EXPIRED", "the hold has expired")
     script.expect_answer("commit after that", "409 reservation_not_held", "/inventory/commit", _id(hold))

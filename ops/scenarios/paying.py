@@ -42,7 +42,10 @@ def one_at_a_time(script: Script) -> None:
     key = f"pay-{order['id']}"
     script.expect("a slow card", "202", script.pay(order, "tok_slow", key=key).words)
     script.expect("the same again", "202", script.pay(order, "tok_slow", key=key).words)
-    script.expect("another meanwhile", "409 payment_in_progress", script.pay(order, "tok_success").words)
+    # On a busy machine the slow card may be through by now.
+    answer = script.pay(order, "tok_success").words
+    is_refused = answer in ("409 payment_in_progress", "409 payment_not_payable")
+    script.expect("another meanwhile", "refused", "refused" if is_refused else answer)
     ended = script.ended(order["id"])
     script.expect("order", "CONFIRMED", words(ended))
     script.expect("charges", "SUCCEEDED", charges(script.payment(ended)))

@@ -98,8 +98,15 @@ class Script:
         return self.order_when(order_id, lambda order: order["status"] == "RESERVED", "the order is RESERVED")
 
     def ended(self, order_id: str) -> dict[str, Any]:
-        """The order once its checkout has ended, with everything settled if it is cancelled."""
-        return self.order_when(order_id, is_whole, "the order has ended")
+        """The order once its checkout has ended, with everything settled if it is cancelled, and its stock known to be
+        held if it is confirmed: a payment may be heard of before the reservation that it was made for.
+        """
+
+        def has_ended(order: Mapping[str, Any]) -> bool:
+            is_told = order["status"] != "CONFIRMED" or "INVENTORY_RESERVED" in types(order)
+            return is_whole(order) and is_told
+
+        return self.order_when(order_id, has_ended, "the order has ended")
 
     def fulfilled(self, order_id: str) -> dict[str, Any]:
         return self.order_when(order_id, lambda order: order["status"] == "FULFILLED", "the order is FULFILLED")

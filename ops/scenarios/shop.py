@@ -41,5 +41,5 @@ class Shop:
                     "onHand": on_hand,
                 },
             )
-        if not holds_within(lambda: self.client.can_order(self.items()), timeout_s=20):
+        if not holds_within(lambda: self.client.can_order(self.items()), timeout_s=90):
             raise StackError("PRODUCT_UPDATED did not reach the order service within 20 s")

@@ -26,7 +26,7 @@ from shared.choreography import dead_letter_queue
 from shared.errors import BrokerUnavailable, DeadLettersNotFound
 from shared.messaging.addresses import split_addresses
 from shared.messaging.brief_connection import BriefConnection, brief_connection
-from shared.messaging.dropping import Oldest, Selection, These, drop, only
+from shared.messaging.dropping import BACK_WITHIN_S, Oldest, Selection, These, drop, only
 from shared.messaging.hands import Hands, take_in_hand
 from shared.messaging.letters import Letter
 from shared.messaging.sending_back import CannotBeMoved, Stop, refuse_unsendable, send_back
@@ -37,6 +37,7 @@ __all__ = ["DeadLetters", "Moved", "Stop"]
 MOVING_LIMIT_S = 10.0
 CONNECTION_NAME = "dead letters"
 _NOT_FOUND = 404
+_LOOK_AGAIN_S = 0.02
 _TIME_IS_UP = Stop(code="time_is_up", detail=f"not all within {MOVING_LIMIT_S:g} s")
 
 T = TypeVar("T")
@@ -100,6 +101,7 @@ class DeadLetters:
         self._require_known(queue)
         with self._connection() as connection:
             held = hold_oldest(connection, dead_letter_queue(queue), _known_depth(connection, queue), see)
+            _let_go(connection, queue, len(held))
         return [seen for _, seen in held if seen is not None]
 
     @contextmanager
@@ -203,6 +205,14 @@ def _known_depth(connection: BriefConnection, queue: str) -> int:
     if depth is None:
         raise DeadLettersNotFound("the queue of its dead letters is not declared", {"queue": queue})
     return depth
+
+
+def _let_go(connection: BriefConnection, queue: str, held: int) -> None:
+    """Whoever looks next finds them: they are back in their places a moment after the channel has closed."""
+    connection.renew_channel()
+    enough_at = time.monotonic() + BACK_WITHIN_S
+    while _known_depth(connection, queue) < held and time.monotonic() < enough_at:
+        connection.read(_LOOK_AGAIN_S)
 
 
 def _send_all(connection: BriefConnection, queue: str, count: int, send: Act, events: list[str | None]) -> Stop | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from faults.crash_points import CrashOrders
 from harness.broker import Broker
 from harness.change_data import NEEDS_DEBEZIUM
 from harness.databases import Databases
+from harness.ports import free_port
 from harness.processes import Processes, ServiceProcess
 from harness.waiting import wait_until
 from prometheus_client.parser import text_string_to_metric_families
@@ -52,11 +52,6 @@ def _numbers(broker: Broker, aggregate: str) -> list[int]:
     return list(dict.fromkeys(event["number"] for event in told if event["aggregate"] == aggregate))
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
 def _taken(port: int) -> dict[str, float]:
     with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         families = list(text_string_to_metric_families(answer.read().decode()))
@@ -82,7 +77,7 @@ def start(processes: Processes, relay_settings: Mapping[str, str]) -> Iterator[A
 
 def test_rows_come_by_the_log_and_not_by_reading_the_table(databases: Databases, broker: Broker, start: Any) -> None:
     """Given several aggregates in turn, then each one's order is kept, and nothing had to be found by a sweep."""
-    port = _free_port()
+    port = free_port()
     start(METRICS_PORT=str(port))
     for number in range(5):
         for aggregate in ("a", "b", "c"):
@@ -166,7 +161,7 @@ def test_a_slot_that_the_server_gave_up_is_made_anew_and_the_gap_is_filled(
 
         _record(databases, "a", 0, 1)
         wait_until(is_lost, "the slot is lost")
-    port = _free_port()
+    port = free_port()
     relay = start(METRICS_PORT=str(port))
     assert '"slot_lost"' in relay.output()
     _record(databases, "a", 2)

@@ -107,7 +107,8 @@ def test_two_standing_charges_are_found(good_books: Mapping[str, str], databases
     [(order_id,)] = databases.query(
         "payment_service", "select order_id from payments where status = 'PARTIALLY_REFUNDED' and refunded = 1"
     )
-    known = databases.value("payment_service", "select id::text from payment_attempts where order_id = %s", order_id)
+    charge = "select id::text from payment_attempts where order_id = %s and kind = 'CHARGE'"
+    known = databases.value("payment_service", charge, order_id)
     spare = databases.value("payment_service", "select id::text from payment_attempts where kind = 'REFUND' limit 1")
     damage = {
         "payment": (

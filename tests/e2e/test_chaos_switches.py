@@ -37,6 +37,12 @@ def in_hand(gateway: Gateway) -> list[Any]:
     return [mark["kind"] for mark in gateway.get("/admin/health").get("chaos", [])]
 
 
+def healthy(gateway: Gateway) -> dict[str, Any] | None:
+    """What /admin/health says, once it says of every part that it is up."""
+    health = gateway.get("/admin/health")
+    return health if health["status"] == "up" else None
+
+
 def placed_whatever_happens(gateway: Gateway, item: str) -> str:
     """Like a careful client: the same key again until there is an answer."""
     body, once = {"items": [{"item": item, "quantity": 1}]}, key()
@@ -56,8 +62,8 @@ def test_over_http(gateway: Gateway) -> None:
     )
     assert (status, switch["service"], switch["setBy"]) == (200, "payment_service", "operator")
     wait_until(lambda: marked(gateway) == ["relay_pause"], "the probe shows it")
-    assert gateway.get("/admin/health")["chaos"][0]["until"] == switch["until"]
-    assert gateway.get("/admin/health")["status"] == "up"
+    health = wait_until(lambda: healthy(gateway), "all parts answer its probe")
+    assert [mark["until"] for mark in health["chaos"]] == [switch["until"]]
     [listed] = gateway.get("/admin/chaos")["switches"]
     assert (listed["id"], listed["note"]) == (switch["id"], "a test")
 
@@ -73,13 +79,15 @@ def test_over_http(gateway: Gateway) -> None:
 
 def test_processes_that_die_again_and_again(gateway: Gateway, stack: Stack, databases: Databases) -> None:
     """Given consumers of every service that crash with whatever is new, then every order ends all the same."""
-    item, before = gateway.product(on_hand=100), {p.name: p.pid for p in stack.processes()}
+    item = gateway.product(on_hand=100)
+    gateway.ended(gateway.order(item), "CONFIRMED")
+    before = {p.name: p.pid for p in stack.processes()}
     for kind, service in (
         ("consumer_crash_before", "order_service"),
         ("consumer_crash_after", "inventory_service"),
         ("consumer_crash_after", "payment_service"),
     ):
-        wanted = {"kind": kind, "target": service, "amount": 0.5, **WHY, "durationS": 6}
+        wanted = {"kind": kind, "target": service, "amount": 0.5, **WHY, "durationS": 20}
         assert gateway.call("POST", "/admin/chaos", wanted)[0] == 200
     wait_until(lambda: len(in_hand(gateway)) == 3, "all are in hand")
     orders = [placed_whatever_happens(gateway, item) for _ in range(5)]

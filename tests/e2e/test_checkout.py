@@ -13,7 +13,7 @@ from ops.stack import Stack
 
 pytestmark = pytest.mark.e2e
 
-SETTINGS = {"MANUAL_PAYMENT_TTL_S": "3"}
+SETTINGS = {"MANUAL_PAYMENT_TTL_S": "8"}
 
 
 def test_a_paid_order_is_confirmed(gateway: Gateway) -> None:

@@ -6,7 +6,7 @@ import json
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -17,7 +17,6 @@ from harness.monitoring import ALERT_TIMEOUT_S, Monitor
 from harness.waiting import wait_until
 
 from ops.prometheus import CONFIGURATION, find_binary
-from ops.psp_client import PspClient
 from ops.scenarios.freezing import frozen
 from ops.stack import Stack
 
@@ -39,10 +38,14 @@ def monitor(gateway: Gateway, stack: Stack) -> Iterator[Monitor]:
 
 
 @pytest.fixture
-def psp(gateway: Gateway, stack: Stack) -> Iterator[PspClient]:
-    client = PspClient(stack.environment()["PSP_URL"])
-    yield client
-    client.reset_behaviour()
+def provider_behaves(gateway: Gateway) -> Iterator[Callable[..., None]]:
+    """Through the payment service, which else would hear of it up to a second later."""
+
+    def change(**behaviour: float) -> None:
+        assert gateway.call("PATCH", "/admin/chaos", behaviour)[0] == 200
+
+    yield change
+    wait_until(lambda: gateway.call("DELETE", "/admin/chaos")[0] == 200, "it behaves as usual")
 
 
 def probe(stack: Stack, process: str, kind: str) -> tuple[int, Mapping[str, Any]]:
@@ -155,18 +158,22 @@ class TestAlerts:
         assert firing["DeadLettersGrowing"][0]["labels"]["event"] == "ORDER_CREATED"
         assert len(broker.take("inventory_service.ORDER_CREATED.dead")) == 1
 
-    def test_a_provider_that_fails(self, gateway: Gateway, monitor: Monitor, psp: PspClient) -> None:
+    def test_a_provider_that_fails(
+        self, gateway: Gateway, monitor: Monitor, provider_behaves: Callable[..., None]
+    ) -> None:
         item = gateway.product(on_hand=50)
-        psp.change_behaviour({"failure_rate": 1.0})
+        provider_behaves(failure_rate=1.0)
         orders = [gateway.order(item) for _ in range(10)]
         monitor.wait_for("PspCircuitOpen")
-        psp.reset_behaviour()
+        provider_behaves(failure_rate=0.0)
         for order_id in orders:
             gateway.order_when(order_id, lambda order: order["status"] in ("CONFIRMED", "CANCELLED"), "it ended")
 
-    def test_cards_that_are_declined(self, gateway: Gateway, monitor: Monitor, psp: PspClient) -> None:
+    def test_cards_that_are_declined(
+        self, gateway: Gateway, monitor: Monitor, provider_behaves: Callable[..., None]
+    ) -> None:
         item = gateway.product(on_hand=50)
-        psp.change_behaviour({"decline_rate": 1.0})
+        provider_behaves(decline_rate=1.0)
         orders = [gateway.order(item) for _ in range(CHARGES_THAT_FAIL)]
         monitor.wait_for("PaymentFailureRateHigh")
         for order_id in orders:

@@ -43,7 +43,12 @@ def collector() -> Iterator[Collector]:
 def gateway(whole_stack: WholeStack, collector: Collector) -> Gateway:
     """The whole stack, told where its spans go."""
     return whole_stack.up(
-        {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.address, "OTEL_BSP_SCHEDULE_DELAY": "200"}, replicas={}
+        {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.address,
+            "OTEL_EXPORTER_OTLP_TIMEOUT": "30",
+            "OTEL_BSP_SCHEDULE_DELAY": "200",
+        },
+        replicas={},
     )
 
 

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 from harness.gateway import Gateway, key
+from harness.waiting import wait_until
 
 from ops.people import CUSTOMER, OPERATOR, SHOP, customer, seller
 from shared.identity import Identity
@@ -229,6 +230,7 @@ def test_who_may(gateway: Gateway, things: Mapping[str, str], row: Row) -> None:
 
 @pytest.mark.parametrize("path", AT_THE_ROOT)
 def test_open_to_everybody(gateway: Gateway, path: str) -> None:
+    wait_until(lambda: gateway.call("GET", "/health/ready")[0] == 200, "its probe finds everybody")
     request = urllib.request.Request(gateway.address + path)  # noqa: S310 - our own address
     with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
         assert response.status == 200

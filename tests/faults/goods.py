@@ -53,7 +53,8 @@ class Goods:
         try:
             self._client.post("/products", product, key=f"make-{product['item']}")
         except Refused as refused:
-            if refused.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            is_under_way = refused.code == "idempotency_key_in_progress"
+            if refused.status < HTTPStatus.INTERNAL_SERVER_ERROR and not is_under_way:
                 raise
             return False
         except OSError:

@@ -76,7 +76,8 @@ def frozen(stack: Stack, names: Sequence[str]) -> Iterator[None]:
 
 def _send_all(pid: int, number: int) -> None:
     """To the group of the process, which it leads: every process of a stack has a session of its own."""
-    if os.getpgid(pid) == pid:
-        send_group(pid, number)
-    else:
-        send(pid, number)
+    with suppress(ProcessLookupError):
+        if os.getpgid(pid) == pid:
+            send_group(pid, number)
+        else:
+            send(pid, number)

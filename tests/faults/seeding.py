@@ -22,7 +22,7 @@ from .trial import Outcome
 # Long enough for every deadline of the arena: what is not whole by then will not be.
 SETTLE_S = 90.0
 # A race is won by chance: each try has a stack and a seed of its own.
-TRIES = 3
+TRIES = 5
 
 
 def _nothing(_arena: Arena) -> None:

@@ -27,8 +27,9 @@ from .load import Load
 
 # Time to live, retry tiers, and what the broker needs to find a dead-letter queue again (three minutes).
 SETTLE_S = 20 + 36 + 200.0
-# What is on its way between two looks arrives within this; then nothing moves any more.
-_LAST_LOOK_S = 3.0
+# What is on its way between two looks arrives within this; then nothing moves any more. RabbitMQ's figures are up to
+# five seconds old.
+_LAST_LOOK_S = 15.0
 _PAUSE_S = 0.5
 _SAID_EVERY_S = 10.0
 _AWAY = (psycopg2.Error, StackError, AMQPError, OSError)

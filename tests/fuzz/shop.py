@@ -40,7 +40,7 @@ PRODUCTS: tuple[Mapping[str, Any], ...] = (
 UNPAID_ORDERS = 20
 QUEUES = ("inventory_service.ORDER_CREATED", "order_service.PAYMENT_SUCCESS")
 _SETTLE_S = 90.0
-_READY_S = 15.0
+_READY_S = 90.0
 
 
 @contextmanager

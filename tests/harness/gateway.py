@@ -15,8 +15,10 @@ from uuid import uuid4
 from harness.waiting import wait_until
 from ops.people import CUSTOMER, SHOP, People
 
-TIMEOUT_S = 20.0
-ENDED_TIMEOUT_S = 60.0
+TIMEOUT_S = 60.0
+# A charge that met an outage may wait for a minute before its next try.
+ENDED_TIMEOUT_S = 150.0
+BUSY = (503, 504)
 
 Answer = tuple[int, dict[str, Any], Mapping[str, str]]
 
@@ -56,13 +58,26 @@ class Gateway:
                 return error.code, json.load(error), dict(error.headers)
 
     def get(self, path: str) -> dict[str, Any]:
-        status, answer, _ = self.call("GET", path)
-        assert status == 200, answer
-        return answer
+        """Asked again while a service has no time to answer."""
+
+        def answered() -> Answer | None:
+            answer = self.call("GET", path)
+            return None if answer[0] in BUSY else answer
+
+        status, body, _ = wait_until(answered, f"GET {path} is answered")
+        assert status == 200, body
+        return body
 
     def post(self, path: str, body: Any = None) -> tuple[int, dict[str, Any]]:
-        """(status, body) of a new request."""
-        status, answer, _ = self.call("POST", path, body or {}, key())
+        """(status, body) of a new request, sent again with its key while a service has no time to answer."""
+        same_key = key()
+
+        def answered() -> Answer | None:
+            answer = self.call("POST", path, body or {}, same_key)
+            is_under_way = answer[1].get("code") == "idempotency_key_in_progress"
+            return None if answer[0] in BUSY or is_under_way else answer
+
+        status, answer, _ = wait_until(answered, f"POST {path} is answered")
         return status, answer
 
     def code(self, path: str, body: Any = None) -> tuple[int, str | None]:
@@ -99,10 +114,14 @@ class Gateway:
         return wait_until(there, f"order {order_id}: {what}", timeout_s=ENDED_TIMEOUT_S)
 
     def ended(self, order_id: str, status: str) -> dict[str, Any]:
-        """The order once it has that status, and is settled if cancelled."""
+        """The order once it has that status, and is settled if cancelled; if confirmed, its stock is known to be held.
+
+        A payment may be heard of before the reservation that it was made for.
+        """
 
         def there(order: Mapping[str, Any]) -> bool:
-            return order["status"] == status and (status != "CANCELLED" or order["settledAt"] is not None)
+            is_told = status != "CONFIRMED" or "INVENTORY_RESERVED" in types(order)
+            return order["status"] == status and is_told and (status != "CANCELLED" or order["settledAt"] is not None)
 
         return self.order_when(order_id, there, f"it is {status}")
 

@@ -73,11 +73,12 @@ class Monitor:
         return found
 
     def wait_for(self, *names: str) -> dict[str, list[dict[str, Any]]]:
-        """What fires, once all of ``names`` do."""
+        """What fired, once all of ``names`` have: one may be over when the next begins."""
+        fired: dict[str, list[dict[str, Any]]] = {}
 
         def there() -> dict[str, list[dict[str, Any]]] | None:
-            firing = self.firing()
-            return firing if set(names) <= set(firing) else None
+            fired.update(self.firing())
+            return fired if set(names) <= set(fired) else None
 
         return wait_until(there, f"{', '.join(names)} fire", timeout_s=ALERT_TIMEOUT_S)
 

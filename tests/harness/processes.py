@@ -27,7 +27,7 @@ READY_EVENTS = {
 }
 JAVA_STARTS_WITHIN_S = 120.0
 STREAMING_EVENT = '"event": "relay_streaming"'
-STOP_TIMEOUT_S = 25.0
+STOP_TIMEOUT_S = 60.0
 _numbers = itertools.count(1)
 
 

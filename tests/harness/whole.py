@@ -21,7 +21,7 @@ def violations(databases: Databases) -> list[str]:
         return audited(books) + broken_promises(books)
 
 
-def assert_whole(databases: Databases, broker: Broker, *, timeout_s: float = 60.0) -> None:
+def assert_whole(databases: Databases, broker: Broker, *, timeout_s: float = 150.0) -> None:
     """Nothing is broken for good: what is still under way gets ``timeout_s`` to settle. No event is a dead letter."""
     deadline = time.monotonic() + timeout_s
     while (found := violations(databases)) and time.monotonic() < deadline:

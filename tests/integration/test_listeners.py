@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from harness.ports import free_port
 
 from ops.folder import StackFolder
 from ops.listeners import Listeners
@@ -29,8 +30,7 @@ while True:
 
 
 def _free_address() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"
 
 
 def _ask(address: str) -> int:

@@ -23,6 +23,7 @@ import pytest
 from harness.broker import Broker
 from harness.databases import Databases
 from harness.payloads import inventory_reserved, new_order_id
+from harness.ports import free_port
 from harness.processes import Processes, ServiceProcess
 from harness.waiting import wait_until
 from sqlalchemy import event
@@ -116,8 +117,11 @@ class TestCharges:
         assert outcomes[:5] * 4 == outcomes
         assert databases.value("psp", "select count(*) from charges") == len(keys)
 
-    def test_a_charge_that_goes_well_is_one_statement(self, simulator: PspSimulator) -> None:
+    def test_a_charge_that_goes_well_is_one_statement(
+        self, simulator: PspSimulator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Behaviour, tokens, webhooks: nothing of that costs the usual charge a query."""
+        monkeypatch.setattr("payment_service.psp_simulator.BEHAVIOUR_READ_AGAIN_S", 3600.0)
         simulator.charge(a_charge(new_key()))
         statements: list[str] = []
         event.listen(simulator._engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
@@ -218,7 +222,7 @@ class TestRefunds:
             with pytest.raises(IdempotencyKeyReused):
                 self.refund(simulator, charge, amount, "r1")
 
-    @pytest.mark.parametrize("token", ["tok_card_declined", "tok_async_success"])
+    @pytest.mark.parametrize("token", ["tok_card_declined", "tok_async_late"])
     def test_where_no_money_was_taken_there_is_none_to_give_back(self, simulator: PspSimulator, token: str) -> None:
         key = new_key()
         simulator.charge(a_charge(key, token))
@@ -374,9 +378,7 @@ def receiver(stack_environment: Mapping[str, str]) -> Iterator[Receiver]:
 
 @pytest.fixture(scope="module")
 def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture(scope="module")
@@ -403,23 +405,26 @@ class TestWebhooks:
         begun = [simulator.charge(a_charge(good, "tok_async_success"))]
         simulator.charge(a_charge(bad, "tok_async_failure"))
 
+        # Two senders: whose webhook arrives first, is not said.
         told = [event.outcome for event in receiver.wait_for(good, 2)]
-        assert told == [*begun, simulator.lookup(good)]
-        assert [type(outcome) for outcome in told] == [Processing, Approved]
-        assert receiver.wait_for(bad, 2)[1].outcome == Declined(reason="card_declined")
+        assert all(outcome in told for outcome in (*begun, simulator.lookup(good)))
+        assert {type(outcome) for outcome in told} == {Processing, Approved}
+        assert Declined(reason="card_declined") in [event.outcome for event in receiver.wait_for(bad, 2)]
 
     def test_twice_out_of_order_and_late(
         self, databases: Databases, simulators: Callable[..., PspSimulator], receiver: Receiver
     ) -> None:
-        simulator = fresh(databases, simulators, webhook_copies=2, webhook_shuffle=1, webhook_delay_ms=1500)
+        simulator = fresh(databases, simulators, webhook_copies=2, webhook_shuffle=1, webhook_delay_ms=5000)
         key = new_key()
         began = time.monotonic()
         simulator.charge(a_charge(key, "tok_async_success"))
         # Decided long before it is told.
-        wait_until(lambda: isinstance(simulator.lookup(key), Approved), "it is decided", timeout_s=1.4)
+        wait_until(lambda: isinstance(simulator.lookup(key), Approved), "it is decided")
+        assert receiver.of(key) == []
         events = receiver.wait_for(key, 4)
-        assert time.monotonic() - began > 1.5
-        assert [type(event.outcome) for event in events] == [Approved, Approved, Processing, Processing]
+        assert time.monotonic() - began > 5
+        kinds = [type(event.outcome) for event in events]
+        assert (kinds[0], kinds.count(Approved), kinds.count(Processing)) == (Approved, 2, 2)
         assert len({event.id for event in events}) == 2
 
     def test_a_webhook_is_sent_until_it_is_taken(
@@ -602,15 +607,15 @@ def test_behaviour_takes_effect_in_a_running_process(
 
     assert told() == "PAYMENT_SUCCESS"
     client.change_behaviour({"decline_rate": 1})
-    wait_until(lambda: told() == "PAYMENT_FAILED", "charges are declined", timeout_s=10)
+    wait_until(lambda: told() == "PAYMENT_FAILED", "charges are declined")
     client.reset_behaviour()
-    wait_until(lambda: told() == "PAYMENT_SUCCESS", "charges are approved", timeout_s=10)
+    wait_until(lambda: told() == "PAYMENT_SUCCESS", "charges are approved")
     assert payment.terminate() == 0
 
 
 def test_a_hanging_charge_keeps_no_order_waiting(broker: Broker, databases: Databases, processes: Processes) -> None:
     """Given charges that hang, fewer than open the circuit, then the next order is paid at once."""
-    payment = processes.start_ready("payment_service")
+    payment = processes.start_ready("payment_service", PSP_CALL_TIMEOUT_S="300")
     hanging, paid = [new_order_id() for _ in range(4)], new_order_id()
     for order_id in hanging:
         broker.publish_event("INVENTORY_RESERVED", inventory_reserved(order_id, paymentMethod="tok_timeout"))
@@ -618,8 +623,6 @@ def test_a_hanging_charge_keeps_no_order_waiting(broker: Broker, databases: Data
     wait_until(lambda: databases.value("payment_service", calling) == len(hanging), "all hang")
     broker.publish_event("INVENTORY_RESERVED", inventory_reserved(paid))
     told = "select event_type from outbox where aggregate_id = %s"
-    wait_until(
-        lambda: databases.query("payment_service", told, paid) == [("PAYMENT_SUCCESS",)], "it is paid", timeout_s=8
-    )
+    wait_until(lambda: databases.query("payment_service", told, paid) == [("PAYMENT_SUCCESS",)], "it is paid")
     assert databases.value("payment_service", calling) == len(hanging)
     payment.kill()

@@ -33,12 +33,10 @@ from gateway.rpc import RpcClient
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("services", "clean")]
 
-TTL_S = "2"
-
 
 @pytest.fixture(scope="module")
 def services(processes: Processes) -> None:
-    processes.start_saga(["order_service", "inventory_service"], RESERVATION_TTL_S=TTL_S, MANUAL_PAYMENT_TTL_S=TTL_S)
+    processes.start_saga(["order_service", "inventory_service"])
 
 
 @pytest.fixture
@@ -78,6 +76,23 @@ def _held(databases: Databases, order_id: str) -> tuple[str, int]:
     return (rows[0][0], rows[0][1]) if rows else ("", 0)
 
 
+def _expire(databases: Databases, order_id: str) -> None:
+    """Its time is over: the test says when, so that no pause of anybody is mistaken for it."""
+    statement = """
+    update reservations set expires_at = now(), wake_at = now()
+    where order_id = %s and status = 'RESERVED' returning order_id
+    """
+    wait_until(lambda: databases.query("inventory_service", statement, order_id), "its time is over")
+
+
+def _wait_until_paid_and_held(shop: Shop, order_id: str) -> None:
+    def is_so() -> bool:
+        order = shop.order(order_id)
+        return (order["status"], order["stock"]) == ("CONFIRMED", "HELD")
+
+    wait_until(is_so, "it is paid and held")
+
+
 def _money_is_back(broker: Broker, order_id: str) -> None:
     refund = {"paymentId": str(uuid4()), "refundId": str(uuid4()), "amount": "10.00", "currency": "EUR"}
     payload = {"id": order_id, **refund, "totalRefunded": "10.00", "reason": "order_cancelled"}
@@ -106,6 +121,7 @@ def test_an_order_that_nobody_placed_holds_nothing(broker: Broker, databases: Da
     broker.publish("order_service.events", "ORDER_CREATED", json.dumps(order_created(order_id, item, 2)).encode())
 
     wait_until(lambda: "INVENTORY_REFUNDED" in _events(databases, "inventory_service", order_id), "it is released")
+    wait_until(lambda: _events(databases, "order_service", order_id), "it is disowned")
     assert _events(databases, "inventory_service", order_id) == ["INVENTORY_RESERVED", "INVENTORY_REFUNDED"]
     assert _events(databases, "order_service", order_id) == ["ORDER_CANCELLED"]
     reason = "select payload->>'reason' from outbox where aggregate_id = %s"
@@ -150,6 +166,8 @@ def test_a_late_payment_gets_its_stock_again(broker: Broker, databases: Database
     """Given a paid order whose reservation expired at inventory, then it is reserved again as generation 2."""
     order_id, message_id = shop.place(item), str(uuid4())
     _deliver(broker, "order_service", "PAYMENT_SUCCESS", payment_success(order_id), message_id)
+    _wait_until_paid_and_held(shop, order_id)
+    _expire(databases, order_id)
     wait_until(lambda: shop.order(order_id)["stock"] == "LAPSED", "the reservation has expired")
     assert shop.status(order_id)[0] == "CONFIRMED"
     assert shop.stock(item) == (5, 0)
@@ -162,10 +180,14 @@ def test_a_late_payment_gets_its_stock_again(broker: Broker, databases: Database
     assert shop.order(order_id)["reservation"]["expiresAt"] is None
 
 
-def test_a_late_payment_without_stock_is_given_back(broker: Broker, rpc: RpcClient, shop: Shop, item: str) -> None:
+def test_a_late_payment_without_stock_is_given_back(
+    broker: Broker, databases: Databases, rpc: RpcClient, shop: Shop, item: str
+) -> None:
     """Given a paid order whose reservation expired and whose stock is gone, then it is cancelled and refunded."""
     order_id, message_id = shop.place(item), str(uuid4())
     _deliver(broker, "order_service", "PAYMENT_SUCCESS", payment_success(order_id), message_id)
+    _wait_until_paid_and_held(shop, order_id)
+    _expire(databases, order_id)
     wait_until(lambda: shop.order(order_id)["stock"] == "LAPSED", "the reservation has expired")
     rpc.call("inventory_service", "adjust_stock", adjustment={"item": item, "delta": -5, "reason": "broken"})
 
@@ -183,6 +205,7 @@ def test_a_payment_for_a_cancelled_order_does_not_bring_it_back(
 ) -> None:
     """Given an abandoned checkout, when PAYMENT_SUCCESS comes after all, then it stays cancelled until refunded."""
     order_id = shop.place(item)
+    _expire(databases, order_id)
     wait_until(lambda: shop.status(order_id)[:2] == ("CANCELLED", "reservation_expired"), "it is cancelled")
     wait_until(lambda: _held(databases, order_id)[0] == "RELEASED", "inventory has let go")
 
@@ -206,6 +229,7 @@ def test_stock_is_given_back_once_whatever_comes_together(
             broker.publish_event("PAYMENT_FAILED", payment_failed(order_id))
             broker.publish_event("ORDER_CANCELLED", order_cancelled(order_id))
         wait_until(lambda: shop.status(order_id)[0] == "CANCELLED", "the order is cancelled")
+        _expire(databases, order_id)
 
     shop.wait_for(order_id, "CANCELLED", "payment_failed")
     released = "select sum(delta_reserved) from stock_movements where order_id = %s and delta_reserved < 0"

@@ -47,6 +47,7 @@ FAILED = {
     "x-origin-exchange": "order_service.events",
 }
 FAST = {"perSecond": 1000}
+PATIENCE_S = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +59,13 @@ def services(processes: Processes) -> dict[str, ServiceProcess]:
 
 
 @pytest.fixture(scope="module")
-def client(stack_environment: Mapping[str, str], rpc: RpcClient, services: Any) -> FlaskClient:
-    client = client_of(rpc)
-    register_desk(client.application, DeadLetters(stack_environment["AMQP_URI"], WORK_QUEUES))
-    return client
+def client(stack_environment: Mapping[str, str], rpc: RpcClient, services: Any) -> Iterator[FlaskClient]:
+    with pytest.MonkeyPatch.context() as patient:
+        # Of hundreds of connections one may meet a broker that has a lot to do.
+        patient.setattr("shared.messaging.brief_connection.CONNECT_LIMIT_S", PATIENCE_S)
+        client = client_of(rpc)
+        register_desk(client.application, DeadLetters(stack_environment["AMQP_URI"], WORK_QUEUES, limit_s=PATIENCE_S))
+        yield client
 
 
 @pytest.fixture
@@ -97,6 +101,13 @@ def _bury_good(broker: Broker, item: str, count: int) -> list[str]:
     return ids
 
 
+def _select(broker: Broker, client: FlaskClient, count: int, **said: Any) -> dict[str, Any]:
+    """A run over that many letters, all of them back in their queue after they were looked at."""
+    run = _create(client, **said)
+    _depth_is(broker, DEAD, count)
+    return run
+
+
 def _create(client: FlaskClient, filter_: Mapping[str, Any] | None = None, **said: Any) -> dict[str, Any]:
     body = {"filter": dict(filter_ or {}), "pace": {**FAST, **said.pop("pace", {})}, **said}
     response = client.post(REDRIVES, json=body, headers=_key())
@@ -114,7 +125,7 @@ def _step(client: FlaskClient, run: Mapping[str, Any]) -> dict[str, Any]:
     return dict(response.get_json())
 
 
-def _drive(client: FlaskClient, run: Mapping[str, Any], *, timeout_s: float = 60.0) -> list[dict[str, Any]]:
+def _drive(client: FlaskClient, run: Mapping[str, Any], *, timeout_s: float = 150.0) -> list[dict[str, Any]]:
     """All steps until the run is done or stopped."""
     steps: list[dict[str, Any]] = []
 
@@ -211,13 +222,13 @@ class TestAllGoesWell:
 
     def test_the_rate_is_kept(self, broker: Broker, client: FlaskClient, item: str) -> None:
         _bury_good(broker, item, 3)
-        run = _create(client, pace={"perSecond": 0.1})
+        run = _select(broker, client, 3, pace={"perSecond": 0.01})
 
         first, *_ = (_step(client, run) for _ in range(1))
         paced = wait_until(lambda: _only(_step(client, run), "pace"), "the first one is applied")
 
         assert first["sent"] == 1
-        assert 1 < paced["waitS"] <= 10
+        assert 1 < paced["waitS"] <= 100
         assert broker.depth(QUEUE) == 0
         stopped = client.post(f"{REDRIVES}/{run['id']}/stop", json={"note": "enough"}, headers=_key()).get_json()
         assert (stopped["state"], stopped["reason"], stopped["detail"]) == ("STOPPED", "operator", "enough")
@@ -291,7 +302,7 @@ class TestFailingAgain:
         self, broker: Broker, databases: Databases, client: FlaskClient, item: str
     ) -> None:
         _bury_good(broker, item, 2)
-        run = _create(client)
+        run = _select(broker, client, 2)
         broker.take(DEAD)
 
         missed = _step(client, run)
@@ -305,8 +316,7 @@ class TestFailingAgain:
         self, stack_environment: Mapping[str, str], broker: Broker, databases: Databases, client: FlaskClient, item: str
     ) -> None:
         _bury_good(broker, item, 45)
-        run = _create(client)
-        _depth_is(broker, DEAD, 45)
+        run = _select(broker, client, 45)
         assert len(DeadLetters(stack_environment["AMQP_URI"], WORK_QUEUES).discard(QUEUE, 40).events) == 40
         _depth_is(broker, DEAD, 5)
 
@@ -413,7 +423,7 @@ class TestInterrupted:
         item: str,
     ) -> None:
         _bury_good(broker, item, 3)
-        run = _create(client)
+        run = _select(broker, client, 3)
         services["inventory_service"].kill()
 
         first = _step(client, run)
@@ -430,12 +440,12 @@ class TestCommandLine:
     def test_it_and_the_gateways_worker_are_killed_and_another_one_goes_on(
         self, stack_environment: Mapping[str, str], broker: Broker, databases: Databases, client: FlaskClient, item: str
     ) -> None:
-        _bury_good(broker, item, 8)
+        _bury_good(broker, item, 12)
         gateway = start_gateway(stack_environment["AMQP_URI"])
         try:
             host, port = address_of(gateway)
             there = {"ORDERSAGA_GATEWAY": f"http://{host}:{port}", "ORDERSAGA_TOKEN": token(ADMIN)}
-            first = _command(there, "--rate", "2", "--yes")
+            first = _command(there, "--rate", "1", "--yes")
             wait_until(lambda: _reserved(databases, item) >= 2, "some were applied")
             for worker in _children(gateway.pid):
                 os.kill(worker, signal.SIGKILL)
@@ -450,8 +460,8 @@ class TestCommandLine:
             gateway.wait(30)
             assert gateway.stdout is not None
             gateway.stdout.close()
-        assert (run["state"], run["total"]) == ("RUNNING", 8)
-        assert _reserved(databases, item) == 8
+        assert (run["state"], run["total"]) == ("RUNNING", 12)
+        assert _reserved(databases, item) == 12
         assert broker.depth(DEAD) == 0
 
 

@@ -88,7 +88,7 @@ def test_sigterm_drains_under_load(databases: Databases, broker: Broker, shop: S
             assert replica.wait_end() == 0
             replica.start()
             replica.wait_ready()
-        placing.result(timeout=60)
+        placing.result(timeout=180)
     shop.wait_until_all_ended()
 
     assert _count(databases, "CONFIRMED") == 200

@@ -47,6 +47,11 @@ def _mended(databases: Databases) -> object:
     _mend(databases)
 
 
+def _waits_for_its_next_try(broker: Broker) -> bool:
+    """Whichever try that is: it is in the first queue for a second only."""
+    return any(broker.depth(f"inventory_service.retry.{delay_s}s") for delay_s in CHOREOGRAPHY.retry_delays_s)
+
+
 def _answered(databases: Databases, *order_ids: str) -> bool:
     return bool(databases.value("inventory_service", ANSWERED, list(order_ids)) == len(order_ids))
 
@@ -57,7 +62,7 @@ def test_an_event_that_failed_is_tried_again_and_applied(broker: Broker, databas
     order_id = new_order_id()
     message_id = broker.publish_event("ORDER_CREATED", order_created(order_id, "no-such-item"))
 
-    wait_until(lambda: broker.depth(RETRY), "the event waits in the retry queue")
+    wait_until(lambda: _waits_for_its_next_try(broker), "the event waits in a retry queue")
     _mend(databases)
 
     wait_until(lambda: _answered(databases, order_id), "the event was applied")
@@ -73,7 +78,7 @@ def test_a_lock_held_too_long_is_a_failed_attempt(broker: Broker, databases: Dat
     with databases.transaction("inventory_service") as cursor:
         cursor.execute("select 1 from sagas where order_id = %s for update", (order_id,))
         broker.publish_event("ORDER_CREATED", order_created(order_id, "no-such-item"))
-        wait_until(lambda: broker.depth(RETRY), "the event waits in the retry queue")
+        wait_until(lambda: _waits_for_its_next_try(broker), "the event waits in a retry queue")
         assert not _answered(databases, order_id)
 
     wait_until(lambda: _answered(databases, order_id), "the event was applied")
@@ -152,7 +157,7 @@ def test_a_retry_returns_to_its_own_queue_alone(broker: Broker, databases: Datab
     other = "order_service.PAYMENT_SUCCESS"
     order_id = new_order_id()
     broker.publish_event("PAYMENT_SUCCESS", payment_success(order_id))
-    wait_until(lambda: broker.depth(RETRY), "the event waits in the retry queue")
+    wait_until(lambda: _waits_for_its_next_try(broker), "the event waits in a retry queue")
     _mend(databases)
 
     inbox = "select count(*) from inbox where event_type = 'PAYMENT_SUCCESS'"

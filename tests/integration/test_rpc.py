@@ -25,7 +25,7 @@ from shared.errors import Conflict, IdempotencyKeyInProgress, IdempotencyKeyReus
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("services", "clean")]
 
 EXCHANGE, QUEUE = "nameko-rpc", "rpc-order_service"
-CALL_TIMEOUT_S = 10
+CALL_TIMEOUT_S = 60
 
 
 @pytest.fixture(scope="module")
