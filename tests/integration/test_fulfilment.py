@@ -427,14 +427,16 @@ class TestBadInput:
                 saga.ask("return_order", order_id, goods=goods, idempotency_key="k")
 
 
+@pytest.fixture(scope="class")
+def impatient(services: None, processes: Processes) -> None:
+    """For the last tests: in the others such a deadline would pass whenever the machine has a lot to do."""
+    processes.stop()
+    processes.start_saga(["order_service"], PENDING_DEADLINE_S="20", FINISH_DEADLINE_S="8")
+
+
+@pytest.mark.usefixtures("impatient")
 class TestSilence:
     """At half of a deadline the last event goes out once more with its own id; at the end comes the consequence."""
-
-    @pytest.fixture(scope="class", autouse=True)
-    def _impatient(self, services: None, processes: Processes) -> None:
-        """In the other tests such a deadline would pass whenever the machine has a lot to do. These are the last."""
-        processes.stop()
-        processes.start_saga(["order_service"], PENDING_DEADLINE_S="20", FINISH_DEADLINE_S="8")
 
     def _told(self, broker: Broker, queue: str, copies: int) -> set[str]:
         """The message ids of that many copies."""
