@@ -170,7 +170,7 @@ class TestApproval:
         assert (order["status"], order["awaitsApproval"]) == ("PENDING", True)
         assert order["allowedActions"] == ["cancel", "approve", "decline"]
 
-        approved = saga.ask("approve_order", order_id, correlation_id="call-1")["order"]
+        approved = saga.ask("approve_order", order_id, idempotency_key="yes", correlation_id="call-1")["order"]
 
         assert (approved["status"], approved["awaitsApproval"]) == ("PENDING", False)
         assert approved["allowedActions"] == ["cancel"]
@@ -184,6 +184,7 @@ class TestApproval:
         assert told.properties.correlation_id == "call-1"
 
         assert saga.ask("approve_order", order_id) == {"order": approved, "replayed": False}
+        assert saga.ask("approve_order", order_id, idempotency_key="yes") == {"order": approved, "replayed": True}
         assert saga.emitted(order_id) == ["ORDER_CREATED", "ORDER_APPROVED"]
         details = saga.refused(OrderNotApprovable, "decline_order", order_id)
         assert details == {"status": "PENDING", "allowedActions": ["cancel"]}

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
 import pytest
 from marshmallow import fields
 
+from shared import foresight, inbox
 from shared.envelope import Received
 from shared.errors import InvalidPayload, UnknownSchemaVersion
 from shared.event_schema import EventSchema, Payload, order_id, unchanged
+from shared.foresight import Outcome
+from shared.identity import Identity, Role
 from shared.messaging.loading import load_event
 
 ORDER = "0189c1d0-0000-7000-8000-000000000001"
@@ -108,3 +115,38 @@ class TestDeclaring:
     def test_a_chain_with_a_gap_is_refused_when_it_is_declared(self, upcasters: dict[int, Any]) -> None:
         with pytest.raises(TypeError, match="Gap is of version 3; upcasters"):
             type("Gap", (EventSchema,), {"schema_version": 3, "upcasters": upcasters})
+
+
+class TestDryRun:
+    @pytest.fixture
+    def foresee(self, monkeypatch: pytest.MonkeyPatch) -> Any:
+        """(the verdict, what the handler was given) for a payload that is said to be of the second version."""
+        tx = SimpleNamespace(now=datetime.now(UTC), execute=lambda _statement: None, fetch=lambda _statement, **_: [])
+        monkeypatch.setattr(foresight, "transaction", lambda _sessions: nullcontext(tx))
+        monkeypatch.setattr(inbox, "claim", lambda _tx, events: events)
+        operator, given = Identity(subject="ada", roles=frozenset({Role.ADMIN})), []
+
+        def rehearse(_tx: Any, event: Received[Any]) -> Outcome:
+            given.append(event.body)
+            return Outcome(decision="done")
+
+        def ask(payload: Payload) -> tuple[dict[str, Any], list[Any]]:
+            body = b64encode(json.dumps(payload).encode()).decode()
+            letter = {"event": "THING", "body": body, "properties": {}, "headers": {"schema_version": 2}}
+            sessions: Any = None
+            [verdict] = foresight.foresee(
+                sessions, operator, [letter], {"THING": Third}, rehearse, horizon=timedelta(days=1)
+            )
+            return verdict, given
+
+        return ask
+
+    def test_the_handler_is_given_the_newest(self, foresee: Any) -> None:
+        verdict, [given] = foresee({"id": ORDER, "lines": ["a", "b"], "tags": ["old"]})
+        assert verdict == {"verdict": "will_apply", "decision": "done", "events": []}
+        assert given == {"order_id": UUID(ORDER), "lines": ["a", "b"], "number": 2, "tags": ["old"]}
+
+    def test_one_that_is_not_what_it_says_is_invalid(self, foresee: Any) -> None:
+        verdict, given = foresee({"id": ORDER})
+        assert (verdict["verdict"], given) == ("invalid", [])
+        assert "version 2 does not become 3" in verdict["decision"]

@@ -151,6 +151,12 @@ class TestRulesAndDashboard:
             assert alert["annotations"]["summary"]
             assert alert["labels"]["severity"] in ("critical", "warning", "info")
 
+    def test_each_alert_is_seen_firing_by_a_rule_test(self) -> None:
+        cases = yaml.safe_load((CONFIGURATION / "alerts_test.yml").read_text(encoding="utf-8"))["tests"]
+        seen = [case for test in cases for case in test.get("alert_rule_test", [])]
+        firing = {case["alertname"] for case in seen if case["exp_alerts"]}
+        assert firing == {rule["alert"] for rule in rules() if "alert" in rule}
+
 
 class TestFailureRate:
     def test_is_the_share_of_what_ended_within_the_window(self) -> None:

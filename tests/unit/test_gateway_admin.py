@@ -18,6 +18,7 @@ from harness.services import FakeServices
 
 from gateway.access import access_of
 from gateway.admin.desk import register_desk
+from gateway.admin.reconcile.kinds import KINDS
 from gateway.services import CallTimedOut, ServiceUnavailable
 from payment_service.psp_behaviour import SETTINGS
 from shared.errors import (
@@ -305,6 +306,80 @@ class TestErasures:
         assert client.get(f"/api/v1/admin/erasures/{ORDER_ID}").get_json() == self.ERASURE
         response = client.get("/api/v1/admin/erasures/none")
         assert (response.status_code, response.get_json()["code"]) == (404, "erasure_not_found")
+
+    @pytest.mark.parametrize(
+        ("body", "pointers"),
+        [
+            ({}, ["#/note", "#/userId"]),
+            ({"userId": "ada"}, ["#/note"]),
+            ({"userId": "ada", "note": " "}, ["#/note"]),
+            ({"userId": "ada", "note": "x" * 501}, ["#/note"]),
+            ({"userId": "", "note": "asked"}, ["#/userId"]),
+            ({"userId": "x" * 65, "note": "asked"}, ["#/userId"]),
+            ({"userId": ["ada"], "note": "asked"}, ["#/userId"]),
+            ({"userId": "ada", "note": "asked", "orderId": ORDER_ID}, ["#/orderId"]),
+        ],
+    )
+    def test_a_bad_body_is_refused_at_its_place(
+        self, client: FlaskClient, services: AuditServices, body: dict[str, Any], pointers: list[str]
+    ) -> None:
+        response = client.post("/api/v1/admin/erasures", json=body, headers=KEY)
+
+        assert response.status_code == 422
+        assert sorted(error["pointer"] for error in response.get_json()["errors"]) == pointers
+        assert services.calls == []
+
+    def test_a_key_is_required(self, client: FlaskClient, services: AuditServices) -> None:
+        response = client.post("/api/v1/admin/erasures", json={"userId": "ada", "note": "asked"})
+
+        assert (response.status_code, response.get_json()["code"]) == (400, "idempotency_key_required")
+        assert services.calls == []
+
+
+class TestReconciling:
+    @pytest.mark.parametrize(
+        "query",
+        ["limit=0", "limit=501", "quiet=0", "quiet=soon", "ago=0", "full=yes", "cursor=", "cursor=x", "since=x", "x=1"],
+    )
+    def test_no_pass_begins_with_nonsense(self, client: FlaskClient, services: AuditServices, query: str) -> None:
+        response = client.get(f"/api/v1/admin/reconcile?{query}")
+
+        assert (response.status_code, response.get_json()["code"]) == (422, "invalid_request")
+        assert services.calls == []
+
+    @pytest.mark.parametrize("query", ["", "ids=", "ids=7", f"ids={ORDER_ID},", f"ids={ORDER_ID}&quiet=0"])
+    def test_no_orders_are_compared_that_can_be_none(
+        self, client: FlaskClient, services: AuditServices, query: str
+    ) -> None:
+        response = client.get(f"/api/v1/admin/reconcile/orders?{query}")
+
+        assert (response.status_code, response.get_json()["code"]) == (422, "invalid_request")
+        assert services.calls == []
+
+    @pytest.mark.parametrize(
+        ("changes", "pointer"),
+        [
+            ({"code": None}, "#/code"),
+            ({"code": "bad_luck"}, "#/code"),
+            ({"orderId": "7"}, "#/orderId"),
+            ({"orderId": None}, "#/orderId"),
+            ({"subject": ""}, "#/subject"),
+            ({"subject": "x" * 201}, "#/subject"),
+            ({"quiet": 0}, "#/quiet"),
+            ({"quiet": "1"}, "#/quiet"),
+            ({"force": True}, "#/force"),
+        ],
+    )
+    def test_a_repair_that_is_none_is_refused_at_its_place(
+        self, client: FlaskClient, services: AuditServices, changes: dict[str, Any], pointer: str
+    ) -> None:
+        body = {"code": next(iter(KINDS)), "orderId": ORDER_ID, **changes}
+
+        response = client.post("/api/v1/admin/reconcile/repairs", json=body, headers=KEY)
+
+        assert response.status_code == 422
+        assert [error["pointer"] for error in response.get_json()["errors"]] == [pointer]
+        assert services.calls == []
 
 
 class TestDeadLetterOverview:

@@ -332,3 +332,28 @@ class TestBeginPayment:
 
         assert response.status_code == status
         assert ("Retry-After" in response.headers) == (status == 409)
+
+    @pytest.mark.parametrize(
+        ("body", "pointer"),
+        [
+            ({}, "#/orderId"),
+            ({"orderId": None}, "#/orderId"),
+            ({"orderId": 7}, "#/orderId"),
+            ({"orderId": ORDER_ID[:-1]}, "#/orderId"),
+            ({"orderId": ORDER_ID, "amount": "20.00"}, "#/amount"),
+        ],
+    )
+    def test_refuses_a_bad_body_at_its_place(
+        self, client: FlaskClient, services: FakeServices, body: dict[str, Any], pointer: str
+    ) -> None:
+        response = client.post("/api/v1/payments", json=body, headers=KEY)
+
+        assert response.status_code == 422
+        assert [error["pointer"] for error in response.get_json()["errors"]] == [pointer]
+        assert services.calls == []
+
+    def test_a_key_is_required(self, client: FlaskClient, services: FakeServices) -> None:
+        response = client.post("/api/v1/payments", json={"orderId": ORDER_ID})
+
+        assert (response.status_code, response.get_json()["code"]) == (400, "idempotency_key_required")
+        assert services.calls == []

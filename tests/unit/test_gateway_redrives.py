@@ -287,3 +287,51 @@ class TestOneStep:
         answer = client_of(services).get(f"/api/v1/admin/redrives/{id_}")
 
         assert (answer.status_code, answer.get_json()["code"]) == (404, code)
+
+
+NEW, DRY_RUN, STOP = "/api/v1/admin/redrives", "/api/v1/admin/redrives/dry-run", f"/api/v1/admin/redrives/{RUN}/stop"
+
+
+class TestBadBodies:
+    @pytest.mark.parametrize(
+        ("place", "body", "pointer"),
+        [
+            (NEW, {"filter": []}, "#/filter"),
+            (NEW, {"filter": {"queue": ""}}, "#/filter/queue"),
+            (NEW, {"filter": {"failedAfter": "soon"}}, "#/filter/failedAfter"),
+            (NEW, {"filter": {"ids": []}}, "#/filter/ids"),
+            (NEW, {"filter": {"ids": ["x"]}}, "#/filter/ids/0"),
+            (NEW, {"filter": {"mood": "x"}}, "#/filter/mood"),
+            (NEW, {"max": 0}, "#/max"),
+            (NEW, {"max": 2001}, "#/max"),
+            (NEW, {"pace": {"first": 0}}, "#/pace/first"),
+            (NEW, {"pace": {"factor": 0.5}}, "#/pace/factor"),
+            (NEW, {"pace": {"factor": "2"}}, "#/pace/factor"),
+            (NEW, {"pace": {"most": 501}}, "#/pace/most"),
+            (NEW, {"pace": {"perSecond": True}}, "#/pace/perSecond"),
+            (NEW, {"note": "why"}, "#/note"),
+            (DRY_RUN, {"filter": {"event": "x" * 65}}, "#/filter/event"),
+            (DRY_RUN, {"limit": 101}, "#/limit"),
+            (DRY_RUN, {"skip": -1}, "#/skip"),
+            (DRY_RUN, {"pace": {}}, "#/pace"),
+            (STOP, {"note": "x" * 201}, "#/note"),
+            (STOP, {"why": "x"}, "#/why"),
+            (ADVANCE, {"lease": "l-1"}, "#/lease"),
+            (ADVANCE.replace("advance", "resume"), {"first": 1}, "#/first"),
+        ],
+    )
+    def test_each_is_refused_at_its_place(
+        self, services: FakeServices, client: FlaskClient, place: str, body: dict[str, Any], pointer: str
+    ) -> None:
+        answer = client.post(place, json=body, headers={"Idempotency-Key": "k-1"})
+
+        assert answer.status_code == 422
+        assert [error["pointer"] for error in answer.get_json()["errors"]] == [pointer]
+        assert services.calls == []
+
+    @pytest.mark.parametrize("place", [NEW, STOP, ADVANCE.replace("advance", "resume")])
+    def test_a_key_is_required(self, services: FakeServices, client: FlaskClient, place: str) -> None:
+        answer = client.post(place, json={})
+
+        assert (answer.status_code, answer.get_json()["code"]) == (400, "idempotency_key_required")
+        assert services.calls == []

@@ -326,6 +326,10 @@ class TestDecidedRaces:
         assert (story.holding.status, story.holding.expires_at, story.answers) == ("HELD", None, [])
         assert story.holding.wake_at is None
 
+    def test_what_is_paid_stays_held_though_a_failure_is_forged(self) -> None:
+        story = Story(holding=HELD).tell(TAKEN, FAILED)
+        assert (story.holding, story.answers, story.moved) == (PAID, [], {})
+
     def test_paid_after_expiry_is_held_again_without_expiry(self) -> None:
         story = Story(holding=HELD).tell(EXPIRED, TAKEN, now=LATER)
         assert story.answers == ["refunded expired", "reserved 2"]

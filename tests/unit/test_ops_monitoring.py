@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner, Result
 from rich.console import Console
 
+from ops import alerts
 from ops.alerts import active_alerts, show
 from ops.applications import GATEWAY, RELAYS, SERVICES, application_processes, probed_names
+from ops.cli import main
 from ops.errors import StackError
 from ops.folder import StackFolder
 from ops.prometheus import CONFIGURATION, process, write_configuration, write_targets
 from ops.stack import Stack
-from ops.state import StackState, fresh_state, metrics_port_name
+from ops.state import StackState, fresh_state, metrics_port_name, save_state
 
 REPLICAS = {"order_service": 2}
 PROBED = probed_names(REPLICAS)
@@ -85,6 +89,14 @@ def test_prometheus_reads_and_keeps_everything_in_the_stack(folder: StackFolder,
     assert all(Path(path).is_relative_to(folder.root) for path in paths)
 
 
+@pytest.mark.parametrize(("said", "is_there"), [(None, True), (False, False), (True, True)])
+def test_it_is_remembered_until_it_is_not_wanted_any_more(
+    folder: StackFolder, state: StackState, said: bool | None, is_there: bool
+) -> None:
+    save_state(folder, state.changed(monitoring=True))
+    assert Stack(folder.root)._state_for(False, {}, {}, {}, said).monitoring is is_there
+
+
 def test_both_configurations_scrape_the_same_way() -> None:
     containers, local = (
         yaml.safe_load((CONFIGURATION / name).read_text()) for name in ("prometheus.yml", "prometheus-local.yml")
@@ -101,21 +113,45 @@ def test_without_a_stack_alerts_say_so(tmp_path: Path) -> None:
         active_alerts(Stack(tmp_path / "none"))
 
 
+ALERT = {
+    "alert": "OutboxNotDraining",
+    "severity": "critical",
+    "state": "firing",
+    "since": "2026-03-01T12:00:00.123456789Z",
+    "labels": {"process": "order_service"},
+    "summary": "the oldest [event] is old",
+    "runbook": "docs/operations.md#outbox-not-draining",
+}
+PENDING = {**ALERT, "alert": "BrokerDown", "state": "pending"}
+
+
 def test_alerts_are_shown_with_what_to_do() -> None:
-    alert = {
-        "alert": "OutboxNotDraining",
-        "severity": "critical",
-        "state": "firing",
-        "since": "2026-03-01T12:00:00.123456789Z",
-        "labels": {"process": "order_service"},
-        "summary": "the oldest [event] is old",
-        "runbook": "docs/operations.md#outbox-not-draining",
-    }
     console = Console(record=True, width=200)
-    show(console, [alert])
+    show(console, [ALERT])
     text = console.export_text()
     assert "OutboxNotDraining" in text
     assert "the oldest [event] is old" in text
     assert "docs/operations.md#outbox-not-draining" in text
     show(console, [])
     assert "no alert" in console.export_text()
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    def play(*arguments: str, found: list[dict[str, Any]]) -> Result:
+        monkeypatch.setattr(alerts, "active_alerts", lambda _stack: found)
+        return CliRunner().invoke(main, ["--stack", str(tmp_path), "alerts", *arguments])
+
+    return play
+
+
+@pytest.mark.parametrize(("found", "exit_code"), [([], 0), ([PENDING], 0), ([ALERT], 4), ([PENDING, ALERT], 4)])
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_the_exit_code_says_whether_any_fires(
+    run: Callable[..., Result], options: tuple[str, ...], found: list[dict[str, Any]], exit_code: int
+) -> None:
+    assert run(*options, found=found).exit_code == exit_code
+
+
+def test_what_fires_comes_before_what_is_about_to(run: Callable[..., Result]) -> None:
+    assert json.loads(run("--json", found=[PENDING, ALERT]).stdout) == [ALERT, PENDING]
