@@ -17,13 +17,15 @@ from typing import Any
 from shared.errors import Misconfigured
 
 _HINT = "run `make cdc`"
-# One machine in each process, with room for a few batches. -Xrs: signals are Python's business.
+# One machine in each process, with room for a few batches. -Xrs: signals are Python's business. Its second compiler costs
+# more than it gives where code waits most of the time, and the broker and the database are beside it.
 _OPTIONS = (
     "-Xrs",
     "-Xms64m",
     "-Xmx256m",
     "-Xss512k",
     "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
     "-Dfile.encoding=UTF-8",
     "-Duser.timezone=UTC",
 )
