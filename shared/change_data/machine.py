@@ -17,8 +17,8 @@ from typing import Any
 from shared.errors import Misconfigured
 
 _HINT = "run `make cdc`"
-# One machine in each process, with room for a few batches. -Xrs: signals are Python's business. Its second compiler costs
-# more than it gives where code waits most of the time, and the broker and the database are beside it.
+# One machine in each process, with room for a few batches. -Xrs: signals are Python's business. Its second compiler
+# costs more than it gives where code waits most of the time, and the broker and the database are beside it.
 _OPTIONS = (
     "-Xrs",
     "-Xms64m",
