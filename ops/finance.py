@@ -121,7 +121,8 @@ def _cell(value: Any) -> str:
 def _show_differences(screen: Console, found: Mapping[str, Any]) -> None:
     for one in found["orders"]:
         mark = "[bold red]✗[/]" if one["isCertain"] else "[yellow]·[/]"
-        says = f"order {one['orderStatus'] or 'unknown'} {one['price'] or ''}, payment {one['paymentStatus'] or 'none'}"
+        order = f"{one['orderStatus']} {one['price']}" if one["orderStatus"] else "unknown"
+        says = f"order {order}, payment {one['paymentStatus'] or 'none'}"
         screen.print(
             f"{mark} {one['kind']} {one['orderId']}: {plain(says)}, captured {one['captured']}, "
             f"refunded {one['refunded']}, ledger {one['receivable']}"

@@ -153,7 +153,7 @@ class TestScreen:
         found = {**NONE, "certain": 1, "uncertain": 1, "orders": [unknown, DIFFERENCE]}
         shown = [line for line in self.lines(run, view(differences=found)) if DIFFERENCE["orderId"] in line]
         assert [line[0] for line in shown] == ["✗", "·"]
-        assert "order unknown" in shown[0]
+        assert "order unknown, payment none, captured" in shown[0]
         assert "payment none, captured 0.00" in shown[0]
         assert "order CONFIRMED 10.00, payment PENDING, captured 0.00, refunded 0.00, ledger 0.00" in shown[1]
         assert "1 of these may be explained by what is still on its way" in self.lines(run, view(differences=found))
