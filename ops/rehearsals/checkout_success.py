@@ -5,7 +5,7 @@ Must not know: how a rehearsal is run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ from orders where id = %s
 """
 _LINES = "select string_agg(item || ' x ' || quantity, ', ' order by item) from order_items where order_id = %s"
 _HISTORY = "select string_agg(status, ', ' order by id) from order_status_history where order_id = %s"
-_TIMELINE = "select string_agg(event_type, ', ' order by id) from order_events where order_id = %s"
+_TIMELINE = "select string_agg(event_type, ', ' order by event_type) from order_events where order_id = %s"
 _RESERVATION = """
 select string_agg(
     status || ', generation ' || generation || case when expires_at is null then ', kept' else '' end, '; '
@@ -68,7 +68,7 @@ def play(play: Play) -> Conclusion:
 def _through_the_services(play: Play, order: Mapping[str, Any], items: tuple[str, str]) -> None:
     play.expect("order", "CONFIRMED", words(order))
     # What has overtaken another is recorded before it.
-    play.expect("timeline", set(_STORY), {event for event in types(order) if event in _STORY})
+    play.expect("timeline", _listed(_STORY), _listed(event for event in types(order) if event in _STORY))
     payment = play.payment(order)
     play.expect("payment", f"SUCCEEDED, 0.00 of {order['price']} refunded", money(payment))
     play.expect("charges", "SUCCEEDED", charges(payment))
@@ -80,6 +80,7 @@ def _through_the_services(play: Play, order: Mapping[str, Any], items: tuple[str
 
 
 def _in_the_databases(play: Play, order: Mapping[str, Any]) -> None:
+    _events(play, order["id"])
     price, lines = order["price"], sorted((line["item"], line["quantity"]) for line in order["items"])
     sold = ", ".join(f"{item} x {quantity}" for item, quantity in lines)
     moved = ", ".join(f"{item} reserved {quantity}" for item, quantity in lines)
@@ -88,7 +89,7 @@ def _in_the_databases(play: Play, order: Mapping[str, Any]) -> None:
         ("order", "orders", _ROW, f"CONFIRMED, {price} EUR, stock HELD, money TAKEN"),
         ("order", "order_items", _LINES, sold),
         ("order", "order_status_history", _HISTORY, "PENDING, RESERVED, CONFIRMED"),
-        ("order", "order_events", _TIMELINE, ", ".join(types(order))),
+        ("order", "order_events", _TIMELINE, _listed(types(order))),
         ("inventory", "reservations", _RESERVATION, "RESERVED, generation 1, kept"),
         ("inventory", "stock_movements", _MOVED, moved),
         ("payment", "payments", _PAYMENT, f"SUCCEEDED, {price} EUR"),
@@ -97,7 +98,6 @@ def _in_the_databases(play: Play, order: Mapping[str, Any]) -> None:
     ):
         play.expect(f"{database}: {what}", expected, _value(play, database, statement, order["id"]))
     play.expect("psp: charges", f"APPROVED {price}", "{status} {amount}".format(**booked(play, order)))
-    _events(play, order["id"])
 
 
 def _events(play: Play, order_id: str) -> None:
@@ -111,6 +111,10 @@ def _events(play: Play, order_id: str) -> None:
         play.expect(f"{database}: outbox", said, play.books.rows(database, _OUTBOX, (order_id,))[0][0])
         play.until(partial(_has_heard, play, database, order_id, heard), f"{database} has heard all")
         play.expect(f"{database}: inbox", heard, _heard(play, database, order_id))
+
+
+def _listed(events: Iterable[str]) -> str:
+    return ", ".join(sorted(events))
 
 
 def _has_published(play: Play, database: str, order_id: str) -> bool:
