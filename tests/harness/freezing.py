@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from harness.waiting import wait_until
 from ops.stack import Stack
 
 
@@ -18,11 +19,27 @@ from ops.stack import Stack
 def frozen_broker(stack: Stack) -> Iterator[None]:
     [pid] = [process.pid for process in stack.processes() if process.name == "rabbitmq"]
     assert pid is not None
-    os.killpg(os.getpgid(pid), signal.SIGSTOP)
+    group = os.getpgid(pid)
+    os.killpg(group, signal.SIGSTOP)
     try:
+        # One thread takes the signal and stops the others: until it has its turn on a busy machine, they work on.
+        wait_until(lambda: _stands_still(group), "every thread of the broker stands still")
         yield
     finally:
-        os.killpg(os.getpgid(pid), signal.SIGCONT)
+        os.killpg(group, signal.SIGCONT)
+
+
+def _stands_still(group: int) -> bool:
+    return all(state in "TZ" for state, its_group in _threads() if its_group == group)
+
+
+def _threads() -> Iterator[tuple[str, int]]:
+    """State and process group of each thread there is."""
+    for stat in Path("/proc").glob("[0-9]*/task/*/stat"):
+        with suppress(OSError):
+            # Behind its name, which may contain anything.
+            state, _, group = stat.read_text().rpartition(")")[2].split()[:3]
+            yield state, int(group)
 
 
 @contextmanager
