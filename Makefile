@@ -107,7 +107,7 @@ format: $(READY) ## Format the code and sort its imports
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-.PHONY: contract schemas board
+.PHONY: contract schemas board styles
 contract: $(READY) ## Write rabbitmq/definitions.json, docs/events.md, docs/asyncapi.json… anew from rabbitmq/choreography.yml
 	$(BIN)/python -m shared.choreography write
 
@@ -117,6 +117,9 @@ schemas: $(READY) ## Release the events whose classes say a new version: docs/sc
 
 board: $(READY) ## Draw the pictures of /docs/events/board anew (Mermaid by npm, Chromium; for developers)
 	$(BIN)/python -m ops.drawing
+
+styles: $(READY) ## Leave out of Tabler's styles what no page of the dashboard uses (for developers, after a change of its templates)
+	@$(BIN)/python -m ops.styles
 
 .PHONY: bench bench-quick
 bench: $(READY) ## Measure throughput, latency and cost of whole sagas; the last line is JSON (ARGS="--only http")

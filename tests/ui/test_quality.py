@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from harness.gateway import Gateway
 from playwright.sync_api import Page, expect
 from ui_pages import serious_findings, visit
 
+from ops.styles import WHOLE, sources, used_by
 from shared.identity import Role
 
 MOST_BYTES = 200_000
@@ -41,6 +43,8 @@ PAGES: dict[Role, tuple[str, ...]] = {
         "/orders/{order}",
     ),
 }
+IS_USED = used_by(sources())
+OF_TABLER = set(re.findall(r"\.([A-Za-z][\w-]*)", WHOLE.read_text(encoding="utf-8")))
 EVERY_PAGE = [(role, path) for role, paths in PAGES.items() for path in paths]
 
 
@@ -68,12 +72,18 @@ class TestEachPage:
         visit(page, path.format(**things))
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
-    def test_is_light(self, role: Role, path: str, things: dict[str, str], log_in: Any) -> None:
+    def test_is_light_and_lacks_no_style(self, role: Role, path: str, things: dict[str, str], log_in: Any) -> None:
+        """Of Tabler's styles only those without a class, or with classes that `make styles` knows of, are served."""
         page = log_in(role)
         with counted_bytes(page) as bytes_of:
             visit(page, path.format(**things))
             page.wait_for_load_state("load")
         assert 0 < sum(bytes_of.values()) < MOST_BYTES, bytes_of
+        classes = page.evaluate(
+            "[...new Set([...document.querySelectorAll('*')].flatMap((one) => [...one.classList]))]"
+        )
+        assert classes
+        assert [name for name in classes if name in OF_TABLER and not IS_USED(name)] == []
 
 
 class counted_bytes:  # noqa: N801 -- reads as a function
