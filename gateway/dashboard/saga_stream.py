@@ -53,6 +53,7 @@ class _Pieces(EventStream):
         self._silent: tuple[str, ...] = ()
         self._again_at_s: float | None = None
         self._is_last = False
+        self._has_failed = False
 
     def _messages(self, news: News) -> bytes:
         self._is_last = news.is_whole
@@ -69,9 +70,12 @@ class _Pieces(EventStream):
         try:
             piece = self._piece()
         except OrderSagaError as error:
-            log.warning("piece_not_made", code=error.code)
+            if not self._has_failed:
+                log.warning("piece_not_made", code=error.code)
+            # Whatever comes next is newer than what the page shows.
+            self._has_failed, self._silent = True, ()
             return b""
-        self._silent = piece.silent
+        self._has_failed, self._silent = False, piece.silent
         if piece.silent:
             return b"" if piece.silent == unless_silent else _message(piece.html)
         self._again_at_s = None

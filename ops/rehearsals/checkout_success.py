@@ -23,6 +23,7 @@ from orders where id = %s
 """
 _LINES = "select string_agg(item || ' x ' || quantity, ', ' order by item) from order_items where order_id = %s"
 _HISTORY = "select string_agg(status, ', ' order by id) from order_status_history where order_id = %s"
+# As recorded: what has overtaken another stands before it.
 _TIMELINE = "select string_agg(event_type, ', ' order by event_type) from order_events where order_id = %s"
 _RESERVATION = """
 select string_agg(
@@ -67,8 +68,7 @@ def play(play: Play) -> Conclusion:
 
 def _through_the_services(play: Play, order: Mapping[str, Any], items: tuple[str, str]) -> None:
     play.expect("order", "CONFIRMED", words(order))
-    # What has overtaken another is recorded before it.
-    play.expect("timeline", _listed(_STORY), _listed(event for event in types(order) if event in _STORY))
+    play.expect("timeline", ", ".join(_STORY), ", ".join(event for event in types(order) if event in _STORY))
     payment = play.payment(order)
     play.expect("payment", f"SUCCEEDED, 0.00 of {order['price']} refunded", money(payment))
     play.expect("charges", "SUCCEEDED", charges(payment))

@@ -10,6 +10,8 @@ from ops.errors import StackError
 from ops.gateway_client import GatewayClient
 from ops.waiting import holds_within
 
+_KNOWN_WITHIN_S = 90.0
+
 
 def order(user: str, lines: Mapping[str, int], **more: Any) -> dict[str, Any]:
     items = [{"item": item, "quantity": quantity} for item, quantity in lines.items()]
@@ -41,5 +43,6 @@ class Shop:
                     "onHand": on_hand,
                 },
             )
-        if not holds_within(lambda: self.client.can_order(self.items()), timeout_s=90):
-            raise StackError("PRODUCT_UPDATED did not reach the order service within 20 s")
+        if not holds_within(lambda: self.client.can_order(self.items()), timeout_s=_KNOWN_WITHIN_S):
+            words = f"PRODUCT_UPDATED did not reach the order service within {_KNOWN_WITHIN_S:.0f} s"
+            raise StackError(words)

@@ -22,6 +22,8 @@ GATEWAY = ROOT / "gateway"
 WHOLE = Path(__file__).with_name("tabler-1.6.1.min.css")
 SERVED = GATEWAY / "dashboard" / "static" / "vendor" / "tabler-1.6.1.used.css"
 _READ = (".html", ".js", ".py")
+# Libraries for browsers; docs_page has its own one there.
+_OTHERS = {"vendor", "docs_page"}
 _NAME = re.compile(r"[A-Za-z][\w-]*")
 _BEGINNING = re.compile(r"[A-Za-z][\w-]*-(?=\{|\$\{|[\"'] ?~)")
 # Of these the contents are rules; of all others (fonts, animations) they are not.
@@ -48,7 +50,7 @@ def used_by(texts: Iterable[str]) -> Used:
 def sources() -> Iterator[str]:
     """The gateway's own files, not those of others that it brings along."""
     for path in sorted(GATEWAY.rglob("*")):
-        if path.suffix in _READ and "vendor" not in path.parts:
+        if path.suffix in _READ and not _OTHERS & set(path.parts):
             yield path.read_text(encoding="utf-8")
 
 

@@ -24,9 +24,10 @@ from pika.exceptions import ChannelClosedByBroker
 
 from shared.choreography import dead_letter_queue
 from shared.errors import BrokerUnavailable, DeadLettersNotFound
+from shared.messaging import dropping
 from shared.messaging.addresses import split_addresses
 from shared.messaging.brief_connection import BriefConnection, brief_connection
-from shared.messaging.dropping import BACK_WITHIN_S, Oldest, Selection, These, drop, only
+from shared.messaging.dropping import Oldest, Selection, These, drop, only
 from shared.messaging.hands import Hands, take_in_hand
 from shared.messaging.letters import Letter
 from shared.messaging.sending_back import CannotBeMoved, Stop, refuse_unsendable, send_back
@@ -101,7 +102,8 @@ class DeadLetters:
         self._require_known(queue)
         with self._connection() as connection:
             held = hold_oldest(connection, dead_letter_queue(queue), _known_depth(connection, queue), see)
-            _let_go(connection, queue, len(held))
+            if held:
+                _let_go(connection, queue, len(held))
         return [seen for _, seen in held if seen is not None]
 
     @contextmanager
@@ -208,9 +210,12 @@ def _known_depth(connection: BriefConnection, queue: str) -> int:
 
 
 def _let_go(connection: BriefConnection, queue: str, held: int) -> None:
-    """Whoever looks next finds them: they are back in their places a moment after the channel has closed."""
+    """Whoever looks next finds them: they are back in their places a moment after the channel has closed.
+
+    Where somebody else takes letters away meanwhile, it is waited in vain for that moment.
+    """
     connection.renew_channel()
-    enough_at = time.monotonic() + BACK_WITHIN_S
+    enough_at = time.monotonic() + dropping.BACK_WITHIN_S
     while _known_depth(connection, queue) < held and time.monotonic() < enough_at:
         connection.read(_LOOK_AGAIN_S)
 

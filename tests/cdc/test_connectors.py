@@ -303,6 +303,7 @@ class TestCommands:
         read = stream.changes[21:41]
         assert sorted(change["after"]["order_id"] for change in read) == rows
         assert {(c["operation"], c["isSnapshot"], c["transactionId"]) for c in read} == {("r", True, None)}
+        # What was not acknowledged when the snapshot was asked for comes once more behind them.
         ids = [p.message_id for p in stream.properties if ":order_items:" in (p.message_id or "")][:40]
         assert len(set(ids)) == len(ids)
         databases.query("order_service", INSERT, str(uuid4()), 5)

@@ -38,7 +38,7 @@ def _threads() -> Iterator[tuple[str, int]]:
     for stat in Path("/proc").glob("[0-9]*/task/*/stat"):
         with suppress(OSError):
             # Behind its name, which may contain anything.
-            state, _, group = stat.read_text().rpartition(")")[2].split()[:3]
+            state, _, group = stat.read_text(errors="replace").rpartition(")")[2].split()[:3]
             yield state, int(group)
 
 

@@ -119,6 +119,8 @@ def test_killed_servers_come_back_and_a_queue_declared_at_the_last_moment_works(
     killed = {stack.kill("rabbitmq"), stack.kill("postgres")}
 
     assert holds_within(lambda: all(p.restarts and p.pid for p in stack.processes()), timeout_s=60)
+    # PostgreSQL may find children of its predecessor, once.
+    assert max(p.restarts for p in stack.processes()) <= 2
     # Nobody runs `up`: the supervisor has the queues looked after by itself.
     repaired = stack.log("rabbitmq-after-restart")
     assert holds_within(lambda: repaired.exists() and "queues_checked" in repaired.read_text(), timeout_s=150)

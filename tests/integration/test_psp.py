@@ -615,7 +615,7 @@ def test_behaviour_takes_effect_in_a_running_process(
 
 def test_a_hanging_charge_keeps_no_order_waiting(broker: Broker, databases: Databases, processes: Processes) -> None:
     """Given charges that hang, fewer than open the circuit, then the next order is paid at once."""
-    payment = processes.start_ready("payment_service", PSP_CALL_TIMEOUT_S="300")
+    payment = processes.start_ready("payment_service", PSP_CALL_TIMEOUT_S="300", PSP_LIMIT_S="600")
     hanging, paid = [new_order_id() for _ in range(4)], new_order_id()
     for order_id in hanging:
         broker.publish_event("INVENTORY_RESERVED", inventory_reserved(order_id, paymentMethod="tok_timeout"))

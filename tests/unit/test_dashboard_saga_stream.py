@@ -85,6 +85,13 @@ def test_another_silence_is_shown() -> None:
     assert _said(pieces, is_whole=True) == ["without both", "without payment", "with both", "over"]
 
 
+def test_news_that_could_not_be_drawn_are_not_taken_for_known() -> None:
+    """Given the same service silent before and after a piece that could not be made, then the later one is sent."""
+    reserved, confirmed = (Piece(html=text, silent=("payment",)) for text in ("reserved", "confirmed"))
+    pieces = iter([reserved, DatabaseUnavailable("away"), confirmed, Piece(html="all of it")])
+    assert [said for said in _said(pieces) if said != "keep-alive"] == ["reserved", "confirmed", "all of it"]
+
+
 def test_a_piece_that_cannot_be_drawn_is_drawn_later() -> None:
     pieces = iter([DatabaseUnavailable("away"), DatabaseUnavailable("away"), Piece(html="back again")])
     assert _said(pieces, is_whole=True) == ["back again", "over"]
