@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from harness.gateway import Gateway, key
+from harness.waiting import wait_until
 from playwright.sync_api import Page, expect
 from ui_pages import keep_picture
 
@@ -134,7 +135,7 @@ class TestActing:
         page.add_init_script("addEventListener('htmx:sseMessage', () => { window.isDrawnAnew = true; })")
         page.goto(f"/orders/{order_id}")
         # The stream's first piece comes without any news, and is the last one here.
-        page.wait_for_function("window.isDrawnAnew")
+        wait_until(lambda: page.evaluate("window.isDrawnAnew === true"), "it is drawn anew")
         page.get_by_role("button", name="Cancel order").click()
         page.evaluate("""() => document.querySelector("#saga form").remove()""")
         page.get_by_role("button", name="Yes").click()
